@@ -1,0 +1,1 @@
+//! The custom resources as Rust types, their schema and CEL rules

@@ -1,0 +1,1 @@
+//! Records, their hash chain, verification and encodings

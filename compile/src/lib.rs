@@ -1,0 +1,1 @@
+//! Resources to documents: what operator, standalone sidecar and CLI share

@@ -1,0 +1,1 @@
+//! The operator: controllers, webhooks, control channel, collector

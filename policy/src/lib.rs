@@ -1,0 +1,1 @@
+//! The document, the request and the decision: a pure function with reasons

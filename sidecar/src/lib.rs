@@ -1,0 +1,1 @@
+//! The sidecar: fence, DNS, proxy, recorder

@@ -1,0 +1,1 @@
+//! What a SQL statement means: text to syntax to facts in a scope

@@ -1,0 +1,1 @@
+//! Bytes to protocol messages and back; bounded readers
