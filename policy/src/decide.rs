@@ -1,0 +1,254 @@
+//! `decide`: the one function that says yes or no.
+
+use crate::{
+    Access, Allow, Baseline, Caller, Columns, ConnectionDocument, Denial, Generation, Missing, Object,
+    PolicyDocument, Rule, RuleRef, RuleVerdict, Scope, SqlRule, Verb, Verdict, Via, ViaKind,
+};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The generation of the document that decides.
+    pub generation: Generation,
+    /// The scope that the accesses were resolved in.
+    pub scope: Scope,
+    /// Who asks.
+    pub caller: Caller,
+    /// What is to be done.
+    pub action: Action<'a>,
+}
+
+/// What a frame would do.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<'a> {
+    /// Run statements with these accesses: all of them must be allowed.
+    Statement(&'a [Access]),
+    /// Only move the protocol along.
+    Protocol(Protocol),
+}
+
+/// Frames without a statement of their own. They are meaningful only about statements that were decided,
+/// so they are allowed wherever any rule allows anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Sync or Flush.
+    Boundary,
+    /// Describe of a statement or portal that was decided.
+    Describe,
+    /// Close of a statement or portal.
+    Close,
+    /// Data, end or failure of a COPY that was allowed.
+    CopyData,
+    /// The end of the session.
+    Terminate,
+}
+
+/// Decides a request on one Connection.
+#[must_use]
+pub fn decide(connection: &ConnectionDocument, request: &Request<'_>) -> Verdict {
+    if let Some(denial) = closed(connection) {
+        return Verdict::Deny(denial);
+    }
+    let mut rules = Vec::new();
+    if let Action::Statement(accesses) = request.action {
+        for access in accesses {
+            match decide_access(connection, access) {
+                Ok(allowed) => rules.extend(allowed),
+                Err(missing) => {
+                    return Verdict::Deny(Denial { access: Some(access.clone()), missing });
+                }
+            }
+        }
+    }
+    rules.sort();
+    rules.dedup();
+    Verdict::Allow(Allow::new(request.generation, request.scope, request.caller, rules))
+}
+
+/// Why nothing at all is possible on this Connection, if so.
+fn closed(connection: &ConnectionDocument) -> Option<Denial> {
+    let deny = |missing| Some(Denial { access: None, missing });
+    if let Some(problem) = &connection.problem {
+        return deny(Missing::Connection(problem.clone()));
+    }
+    let broken = connection.policies.iter().find_map(|policy| {
+        policy.broken.as_ref().map(|reason| (policy.name.clone(), reason.clone()))
+    });
+    if let Some((policy, reason)) = broken {
+        return deny(Missing::BrokenPolicy { policy, reason });
+    }
+    let mut rules = connection.policies.iter().flat_map(|policy| &policy.rules);
+    if !rules.any(|rule| rule.verdict == RuleVerdict::Allow) {
+        return deny(Missing::AnyAllow);
+    }
+    None
+}
+
+/// The rules that allow one access, or what is missing.
+fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Missing> {
+    for (policy, rule) in rules_of(connection, RuleVerdict::Deny) {
+        if matches_any_column(&rule.sql, access) {
+            return Err(Missing::Rule {
+                rule: reference(policy, rule),
+                message: rule.message.clone(),
+            });
+        }
+    }
+    if access.baseline && connection.policies.iter().all(|p| p.baseline == Baseline::Standard) {
+        return Ok(Vec::new());
+    }
+    if let Some(rules) = covering_step(connection, access) {
+        return Ok(rules);
+    }
+    allow_directly(connection, access)
+}
+
+fn rules_of(
+    connection: &ConnectionDocument,
+    verdict: RuleVerdict,
+) -> impl Iterator<Item = (&PolicyDocument, &Rule)> {
+    let pairs = connection.policies.iter().flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+    pairs.filter(move |(_, rule)| rule.verdict == verdict)
+}
+
+fn reference(policy: &PolicyDocument, rule: &Rule) -> RuleRef {
+    RuleRef { policy: policy.name.clone(), rule: rule.name.clone() }
+}
+
+/// Allows that match the object; their columns unite until they cover the access.
+fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Missing> {
+    let mut used = Vec::new();
+    let mut unfiltered = None;
+    let mut open = OpenColumns::of(&access.columns);
+    let mut matched = false;
+    for (policy, rule) in rules_of(connection, RuleVerdict::Allow) {
+        if !matches_object(&rule.sql, access) {
+            continue;
+        }
+        if rule.sql.where_required && changes_rows(access.verb) && !access.filtered {
+            unfiltered = Some(reference(policy, rule));
+            continue;
+        }
+        if open.cover(&rule.sql) {
+            matched = true;
+            used.push(reference(policy, rule));
+        }
+        if matched && open.is_empty() {
+            return Ok(used);
+        }
+    }
+    Err(unfiltered.map_or(Missing::Allow, Missing::Where))
+}
+
+const fn changes_rows(verb: Verb) -> bool {
+    matches!(verb, Verb::Update | Verb::Delete)
+}
+
+/// The part of an access's columns that no rule has allowed yet.
+enum OpenColumns<'a> {
+    All,
+    Some(Vec<&'a str>),
+}
+
+impl<'a> OpenColumns<'a> {
+    fn of(columns: &'a Columns) -> Self {
+        match columns {
+            Columns::All => Self::All,
+            Columns::Set(set) => Self::Some(set.iter().map(String::as_str).collect()),
+        }
+    }
+
+    /// Takes out what the rule allows; says whether the rule allowed anything of it.
+    fn cover(&mut self, rule: &SqlRule) -> bool {
+        let Some(patterns) = &rule.columns else {
+            *self = Self::Some(Vec::new());
+            return true;
+        };
+        if patterns.iter().any(crate::NamePattern::is_any) {
+            *self = Self::Some(Vec::new());
+            return true;
+        }
+        match self {
+            Self::All => false,
+            Self::Some(open) if open.is_empty() => true,
+            Self::Some(open) => {
+                let before = open.len();
+                open.retain(|column| !patterns.iter().any(|pattern| pattern.matches(column)));
+                open.len() < before
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Some(open) if open.is_empty())
+    }
+}
+
+/// A view that is allowed by exact name, or a parent that is allowed at all, covers what lies behind it.
+/// Functions are never covered.
+fn covering_step(connection: &ConnectionDocument, access: &Access) -> Option<Vec<RuleRef>> {
+    if !matches!(access.object, Object::Relation(_)) {
+        return None;
+    }
+    access.via.iter().find_map(|step| {
+        rules_of(connection, RuleVerdict::Allow)
+            .find(|(_, rule)| covers(&rule.sql, step, access))
+            .map(|(policy, rule)| vec![reference(policy, rule)])
+    })
+}
+
+fn covers(rule: &SqlRule, step: &Via, access: &Access) -> bool {
+    match step.kind {
+        ViaKind::View => {
+            rule.verbs.contains(&Verb::Select)
+                && rule.relations.iter().any(|p| p.is_exact() && p.matches(&step.relation))
+        }
+        ViaKind::Parent => {
+            grants_verb(rule, access.verb) && rule.relations.iter().any(|p| p.matches(&step.relation))
+        }
+    }
+}
+
+fn grants_verb(rule: &SqlRule, verb: Verb) -> bool {
+    rule.verbs.iter().any(|granted| verb.included_in(*granted))
+}
+
+/// For a Deny: the object matches, and any column of the access is among the rule's.
+fn matches_any_column(rule: &SqlRule, access: &Access) -> bool {
+    if !matches_object(rule, access) {
+        return false;
+    }
+    match (&rule.columns, &access.columns) {
+        (None, _) | (Some(_), Columns::All) => true,
+        (Some(patterns), Columns::Set(set)) => {
+            set.iter().any(|column| patterns.iter().any(|pattern| pattern.matches(column)))
+        }
+    }
+}
+
+/// Whether verb and object of the access are the rule's.
+fn matches_object(rule: &SqlRule, access: &Access) -> bool {
+    if !grants_verb(rule, access.verb) {
+        return false;
+    }
+    if unrestricted(rule) {
+        return true;
+    }
+    match &access.object {
+        Object::Relation(name) => rule.relations.iter().any(|pattern| pattern.matches(name)),
+        Object::Function(name) => rule.functions.iter().any(|pattern| pattern.matches(name)),
+        Object::Setting(name) => rule.settings.iter().any(|pattern| pattern.matches(name)),
+        Object::Channel(name) => rule.channels.iter().any(|pattern| pattern.matches(name)),
+        Object::Schema(name) => rule.schemas.iter().any(|pattern| pattern.matches(name)),
+        Object::Session => true,
+        Object::Unresolved(_) => false,
+    }
+}
+
+/// A rule over every verb, relation and function reaches everything, system schemas too.
+fn unrestricted(rule: &SqlRule) -> bool {
+    rule.verbs.len() == Verb::ALL.len()
+        && rule.relations.iter().any(crate::RelationPattern::is_any)
+        && rule.functions.contains(&crate::FunctionPattern::Any)
+        && rule.columns.is_none()
+}
