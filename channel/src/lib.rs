@@ -3,6 +3,7 @@
 /// Version 1 of the control channel.
 #[expect(
     missing_docs,
+    unused_qualifications,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::wildcard_enum_match_arm,
