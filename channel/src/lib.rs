@@ -4,10 +4,6 @@
 #[expect(
     missing_docs,
     unused_qualifications,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    clippy::wildcard_enum_match_arm,
-    clippy::use_self,
     reason = "generated code; the .proto holds the documentation"
 )]
 pub mod v1 {
