@@ -4,6 +4,9 @@
 #[expect(
     missing_docs,
     unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     reason = "generated code; the .proto holds the documentation"
 )]
 pub mod v1 {
