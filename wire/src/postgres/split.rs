@@ -102,6 +102,27 @@ impl ServerWalk {
         }
         Ok(if walked == 0 { Step::Incomplete } else { Step::Stream { bytes: walked, messages } })
     }
+
+    /// Whether the next byte begins a message.
+    #[must_use]
+    pub const fn is_between_messages(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// The tag and size of the message at the front of `bytes`, rows included: for answers to our own
+    /// statements, which are small. None while it is not whole.
+    ///
+    /// # Errors
+    /// When no server message has that header, when it is too long to be assembled, or in the middle of a
+    /// message that streams.
+    pub fn whole(&self, bytes: &[u8]) -> Result<Option<(u8, usize)>, DecodeError> {
+        if !self.is_between_messages() {
+            return Err(DecodeError::Truncated);
+        }
+        let assembled = |tag| backend::Message::limit(tag).map(|limit| limit.min(backend::MAX_ASSEMBLED));
+        let length = length(bytes, assembled)?.filter(|length| bytes.len() >= *length);
+        Ok(bytes.first().copied().zip(length))
+    }
 }
 
 /// Something that a server sent.
@@ -170,6 +191,17 @@ impl ServerSplitter {
                 Some(Piece::Stream { bytes: self.buffer.split_to(bytes).freeze(), messages })
             }
         })
+    }
+}
+
+impl ServerSplitter {
+    /// The next message, rows included: for answers to our own statements, which are small.
+    ///
+    /// # Errors
+    /// As [`ServerWalk::whole`].
+    pub fn whole(&mut self) -> Result<Option<Frame>, DecodeError> {
+        let Some((_, bytes)) = self.walk.whole(&self.buffer)? else { return Ok(None) };
+        Frame::new(self.buffer.split_to(bytes).freeze()).map(Some)
     }
 }
 
