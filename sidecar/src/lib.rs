@@ -1,6 +1,8 @@
 //! The sidecar: fence, DNS, proxy, recorder
 
 pub mod args;
+pub mod capture;
+pub mod dns;
 pub mod exit;
 pub mod logging;
 pub mod fence;
