@@ -1,7 +1,20 @@
 //! Text to syntax: limits, the parse with PostgreSQL's own grammar, and the statements that come out.
 
+mod ffi;
+mod limit;
+mod stack;
+mod tag;
+
 use std::ops::Range;
 use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, ParseResult};
+
+use crate::lex::Kind;
+pub(crate) use stack::with_room;
+use stack::Deep;
+pub use tag::Tag;
 
 /// The statements of one string.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +30,10 @@ pub struct Statement {
     range: Range<usize>,
     parameters: usize,
     fingerprint: u64,
+    /// What PREPARE stores, taken out of `node`.
+    prepared: Option<Arc<Self>>,
+    deep: bool,
+    node: Deep<Node>,
 }
 
 impl Statement {
@@ -43,81 +60,21 @@ impl Statement {
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
-}
 
-/// The kinds of statements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tag {
-    /// SELECT, VALUES, TABLE.
-    Select,
-    /// INSERT.
-    Insert,
-    /// UPDATE.
-    Update,
-    /// DELETE.
-    Delete,
-    /// MERGE.
-    Merge,
-    /// COPY.
-    Copy,
-    /// EXPLAIN.
-    Explain,
-    /// PREPARE.
-    Prepare,
-    /// EXECUTE.
-    Execute,
-    /// DEALLOCATE.
-    Deallocate,
-    /// DECLARE.
-    Declare,
-    /// FETCH and MOVE.
-    Fetch,
-    /// CLOSE.
-    Close,
-    /// BEGIN, START TRANSACTION.
-    Begin,
-    /// COMMIT, END.
-    Commit,
-    /// ROLLBACK, ABORT.
-    Rollback,
-    /// SAVEPOINT.
-    Savepoint,
-    /// RELEASE.
-    Release,
-    /// ROLLBACK TO.
-    RollbackTo,
-    /// PREPARE TRANSACTION and its kin.
-    TwoPhase,
-    /// SET, RESET.
-    Set,
-    /// SHOW.
-    Show,
-    /// DISCARD.
-    Discard,
-    /// LISTEN.
-    Listen,
-    /// UNLISTEN.
-    Unlisten,
-    /// NOTIFY.
-    Notify,
-    /// LOCK.
-    Lock,
-    /// TRUNCATE.
-    Truncate,
-    /// CALL.
-    Call,
-    /// DO.
-    Do,
-    /// CREATE, ALTER, DROP and their kin.
-    Definition,
-    /// GRANT, REVOKE.
-    Grant,
-    /// VACUUM and its kin.
-    Maintenance,
-    /// What only an administrator does.
-    Administration,
-    /// The FunctionCall message.
-    FunctionCall,
+    /// The tree; nothing for what could not be kept.
+    pub(crate) fn node(&self) -> Option<&NodeEnum> {
+        self.node.get().and_then(|node| node.node.as_ref())
+    }
+
+    /// What PREPARE stores.
+    pub(crate) const fn prepared(&self) -> Option<&Arc<Self>> {
+        self.prepared.as_ref()
+    }
+
+    /// Whether walks over the tree need a big stack.
+    pub(crate) const fn deep(&self) -> bool {
+        self.deep
+    }
 }
 
 /// Why a text is not understood.
@@ -155,19 +112,53 @@ impl SyntaxErrorKind {
     }
 }
 
-/// Parses a text with PostgreSQL's grammar. Safe to call on any thread with 256 KiB of free stack: what may
-/// nest deeply is parsed on a thread of its own. Takes microseconds for short texts, and up to seconds for the
+/// Parses a text with PostgreSQL's grammar. Safe to call on any thread with 512 KiB of free stack: what may
+/// nest deeply is parsed on a thread of its own. Takes microseconds for short texts, and seconds for the
 /// longest: keep those off the reactor.
 ///
 /// # Errors
 /// When a limit is exceeded, or the text is not SQL.
 pub fn parse(text: &str) -> Result<Syntax, SyntaxError> {
-    let _ = text;
-    Err(SyntaxError { message: "not built".to_owned(), position: None, kind: SyntaxErrorKind::Syntax })
+    let deep = limit::check(text)?;
+    with_room(deep, || ffi::parse(text).map(|result| build(text, result, deep))).unwrap_or_else(|| {
+        Err(SyntaxError {
+            message: "no thread to parse a long text on".to_owned(),
+            position: None,
+            kind: SyntaxErrorKind::TooLarge,
+        })
+    })
 }
 
-/// The text with every constant replaced by `?`, comments dropped and spaces folded.
-#[must_use]
-pub fn template(text: &str) -> String {
-    text.to_owned()
+fn build(text: &str, result: ParseResult, deep: bool) -> Syntax {
+    let statements = result.stmts.into_iter().filter_map(|raw| {
+        let start = usize::try_from(raw.stmt_location).unwrap_or(0);
+        let length = usize::try_from(raw.stmt_len).unwrap_or(0);
+        let end = if length == 0 { text.len() } else { start.saturating_add(length).min(text.len()) };
+        let node = *raw.stmt?;
+        Some(Arc::new(statement(text, start..end, node, deep)))
+    });
+    Syntax { statements: statements.collect() }
+}
+
+fn statement(text: &str, range: Range<usize>, mut node: Node, deep: bool) -> Statement {
+    let own = text.get(range.clone()).unwrap_or_default();
+    let prepared = match &mut node.node {
+        Some(NodeEnum::PrepareStmt(prepare)) => prepare.query.take(),
+        _ => None,
+    };
+    Statement {
+        tag: tag::of(node.node.as_ref()),
+        parameters: parameters(own),
+        fingerprint: crate::lex::fingerprint(own),
+        prepared: prepared.map(|inner| Arc::new(statement(text, range.clone(), *inner, deep))),
+        range,
+        deep,
+        node: Deep::new(node, deep),
+    }
+}
+
+fn parameters(text: &str) -> usize {
+    let tokens = crate::lex::Tokens::new(text).filter(|token| token.kind == Kind::Parameter);
+    let numbers = tokens.filter_map(|token| text.get(token.range)?.get(1..)?.parse().ok());
+    numbers.max().unwrap_or(0)
 }
