@@ -71,9 +71,10 @@ fn closed(connection: &ConnectionDocument) -> Option<Denial> {
     if let Some(problem) = &connection.problem {
         return deny(Missing::Connection(problem.clone()));
     }
-    let broken = connection.policies.iter().find_map(|policy| {
-        policy.broken.as_ref().map(|reason| (policy.name.clone(), reason.clone()))
-    });
+    let broken = connection
+        .policies
+        .iter()
+        .find_map(|policy| policy.broken.as_ref().map(|reason| (policy.name.clone(), reason.clone())));
     if let Some((policy, reason)) = broken {
         return deny(Missing::BrokenPolicy { policy, reason });
     }
@@ -88,10 +89,7 @@ fn closed(connection: &ConnectionDocument) -> Option<Denial> {
 fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Missing> {
     for (policy, rule) in rules_of(connection, RuleVerdict::Deny) {
         if matches_any_column(&rule.sql, access) {
-            return Err(Missing::Rule {
-                rule: reference(policy, rule),
-                message: rule.message.clone(),
-            });
+            return Err(Missing::Rule { rule: reference(policy, rule), message: rule.message.clone() });
         }
     }
     if access.baseline && connection.policies.iter().all(|p| p.baseline == Baseline::Standard) {
@@ -107,7 +105,8 @@ fn rules_of(
     connection: &ConnectionDocument,
     verdict: RuleVerdict,
 ) -> impl Iterator<Item = (&PolicyDocument, &Rule)> {
-    let pairs = connection.policies.iter().flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+    let pairs =
+        connection.policies.iter().flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
     pairs.filter(move |(_, rule)| rule.verdict == verdict)
 }
 

@@ -77,9 +77,7 @@ impl Document {
 }
 
 /// Which leader, and its how-manieth change. Sidecars never move to a smaller one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation {
     /// Grows with each new leader.
     pub epoch: u64,

@@ -164,7 +164,9 @@ impl Denial {
     pub const fn rule(&self) -> Option<&RuleRef> {
         match &self.missing {
             Missing::Rule { rule, .. } | Missing::Where(rule) => Some(rule),
-            Missing::AnyAllow | Missing::Allow | Missing::BrokenPolicy { .. } | Missing::Connection(_) => None,
+            Missing::AnyAllow | Missing::Allow | Missing::BrokenPolicy { .. } | Missing::Connection(_) => {
+                None
+            }
         }
     }
 }
