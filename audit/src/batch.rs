@@ -142,7 +142,13 @@ impl Batch {
 
     /// A header of this version.
     #[must_use]
-    pub const fn header(chain: Uuid, pod: PodRef, sequence: u64, previous: Hash, records: u64) -> BatchHeader {
+    pub const fn header(
+        chain: Uuid,
+        pod: PodRef,
+        sequence: u64,
+        previous: Hash,
+        records: u64,
+    ) -> BatchHeader {
         BatchHeader { format: FORMAT, chain, pod, sequence, previous, records }
     }
 

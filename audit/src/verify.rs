@@ -176,11 +176,8 @@ impl Verifier {
         for (id, chain) in &self.sidecars {
             chain.check(&format!("chain {id}"), ["batch", "batches"], &mut self.findings);
         }
-        let mut report = Report {
-            segments: self.segments,
-            chains: self.sidecars.len() as u64,
-            ..Report::default()
-        };
+        let mut report =
+            Report { segments: self.segments, chains: self.sidecars.len() as u64, ..Report::default() };
         for (id, batches) in &self.numbers {
             let mut next = 0;
             let mut ended = false;
