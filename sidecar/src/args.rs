@@ -51,14 +51,19 @@ pub struct RunArguments {
     #[arg(long, env = "CHAPERONE_OPERATOR_ADDRESS", required_unless_present = "standalone")]
     pub operator_address: Option<String>,
     /// The operator's root certificates, PEM.
-    #[arg(long, env = "CHAPERONE_OPERATOR_ROOT", required_unless_present = "standalone", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "CHAPERONE_OPERATOR_ROOT",
+        required_unless_present = "standalone",
+        hide_env_values = true
+    )]
     pub operator_root: Option<String>,
     /// The file with the token that proves whose sidecar this is.
     #[arg(long, env = "CHAPERONE_TOKEN_FILE", default_value = "/var/run/secrets/chaperone.dev/token")]
     pub token_file: PathBuf,
-    /// The file of the spool. In standalone mode it is beside the audit directory's segments by default.
-    #[arg(long, env = "CHAPERONE_SPOOL")]
-    pub spool: Option<PathBuf>,
+    /// The directory of the spool. Default in standalone mode: the audit directory.
+    #[arg(long, env = "CHAPERONE_SPOOL_DIR", required_unless_present = "standalone")]
+    pub spool_dir: Option<PathBuf>,
     /// The size of the spool in bytes; all of it is allocated at start.
     #[arg(long, env = "CHAPERONE_SPOOL_SIZE", default_value_t = 32 * 1024 * 1024)]
     pub spool_size: usize,
@@ -126,6 +131,7 @@ pub struct CheckArguments {
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` must be written as KEY=VALUE"))?;
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` must be written as KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -56,7 +56,8 @@ impl<F: Fn(Accepted) + Clone + Send + Sync + 'static> Hand for F {
 
 /// Accepts what the fence redirects, until the task is dropped.
 pub async fn serve_captured(listener: TcpListener, hand: impl Hand) {
-    accept(listener, hand, |stream| Ok(Arrival::Captured { destination: original_destination(stream)? })).await;
+    accept(listener, hand, |stream| Ok(Arrival::Captured { destination: original_destination(stream)? }))
+        .await;
 }
 
 async fn accept(
@@ -114,9 +115,8 @@ pub async fn serve_explicit(documents: Documents, addresses: Vec<IpAddr>, hand: 
                 && let Some(listener) = listen(&key).await
             {
                 let (hand, connection) = (hand.clone(), key.2.clone());
-                let arrival = move |_: &std::net::TcpStream| {
-                    Ok(Arrival::Explicit { connection: connection.clone() })
-                };
+                let arrival =
+                    move |_: &std::net::TcpStream| Ok(Arrival::Explicit { connection: connection.clone() });
                 open.insert(key, tokio::spawn(accept(listener, hand, arrival)));
             }
         }

@@ -1,11 +1,18 @@
 //! The sidecar: fence, DNS, proxy, recorder
 
+pub mod admin;
 pub mod args;
 pub mod capture;
+pub mod control;
+pub mod credentials;
 pub mod dns;
 pub mod exit;
-pub mod logging;
 pub mod fence;
+pub mod logging;
 pub mod policy;
+pub mod postgres;
 pub mod recorder;
 pub mod spool;
+pub mod stream;
+pub mod upstream;
+pub mod workers;

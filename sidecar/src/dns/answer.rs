@@ -53,7 +53,9 @@ pub(super) fn decide(query: &Message, document: Option<&Document>, cluster_domai
     match document.dns {
         DnsMode::All => Decision::Forward,
         DnsMode::Cluster if within(&name, cluster_domain) => Decision::Forward,
-        DnsMode::Cluster => Decision::Refuse { name, reason: "neither a Connection's host nor a name of the cluster" },
+        DnsMode::Cluster => {
+            Decision::Refuse { name, reason: "neither a Connection's host nor a name of the cluster" }
+        }
         DnsMode::ConnectionsOnly => Decision::Refuse { name, reason: "not a Connection's host" },
     }
 }
@@ -74,6 +76,5 @@ fn connection_host(query: &Message, question: &Query, document: &Document, name:
 }
 
 fn within(name: &str, domain: &str) -> bool {
-    !domain.is_empty()
-        && name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    !domain.is_empty() && name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

@@ -25,7 +25,8 @@ impl ResolvConf {
                 }
                 Some("search") => {
                     let domain = words.find_map(|word| word.strip_prefix("svc."));
-                    found.cluster_domain = domain.unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+                    found.cluster_domain =
+                        domain.unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
                 }
                 _ => {}
             }

@@ -4,9 +4,7 @@ use hickory_proto::{
     op::{Message, Query},
     rr::{Name, RData, RecordType},
 };
-use policy::{
-    ConnectionDocument, DnsMode, Document, TlsDocument, TlsMode, Upstream, UpstreamProtocol,
-};
+use policy::{ConnectionDocument, DnsMode, Document, TlsDocument, TlsMode, Upstream, UpstreamProtocol};
 
 use super::{answer::*, resolver::ResolvConf};
 
@@ -47,7 +45,8 @@ fn ask(name: &str, kind: RecordType, dns: DnsMode) -> Decision {
 
 #[test]
 fn a_connection_host_has_its_virtual_address_in_any_case_of_letters() {
-    let Decision::Answer(answer) = ask("Orders.prod.svc.CLUSTER.local.", RecordType::A, DnsMode::Cluster) else {
+    let Decision::Answer(answer) = ask("Orders.prod.svc.CLUSTER.local.", RecordType::A, DnsMode::Cluster)
+    else {
         panic!("not answered")
     };
     assert_eq!(answer.answers[0].data, RData::A(Ipv4Addr::new(198, 18, 0, 12).into()));

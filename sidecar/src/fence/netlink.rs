@@ -30,7 +30,9 @@ pub enum FenceError {
     #[error("netlink cannot be used: {0}")]
     Socket(#[from] io::Error),
     /// The kernel says no.
-    #[error("the kernel refused the rules: {0}; the fence needs NET_ADMIN and a kernel with nftables (nf_tables, nft_redir, nft_ct)")]
+    #[error(
+        "the kernel refused the rules: {0}; the fence needs NET_ADMIN and a kernel with nftables (nf_tables, nft_redir, nft_ct)"
+    )]
     Refused(io::Error),
     /// The kernel's answer cannot be read.
     #[error("the kernel's answer cannot be read: {0}")]

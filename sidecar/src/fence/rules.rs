@@ -69,8 +69,6 @@ fn only_way_out(fence: &Fence) -> Chain {
         [marked(MARK), transport(TCP), without_syn(), accept()].concat(),
         [reply(), accept()].concat(),
     ];
-    rules.extend(
-        NEIGHBOUR_DISCOVERY.map(|kind| [transport(ICMPV6), icmp_type(kind), accept()].concat()),
-    );
+    rules.extend(NEIGHBOUR_DISCOVERY.map(|kind| [transport(ICMPV6), icmp_type(kind), accept()].concat()));
     Chain { name: "only-way-out", kind: "filter", priority: 0, accepts: false, rules }
 }
