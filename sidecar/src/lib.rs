@@ -6,6 +6,7 @@ pub mod capture;
 pub mod control;
 pub mod credentials;
 pub mod dns;
+pub mod error;
 pub mod exit;
 pub mod fence;
 pub mod logging;

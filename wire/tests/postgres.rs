@@ -49,7 +49,7 @@ fn server_messages() -> Vec<u8> {
     write::authentication_ok(&mut to);
     write::parameter_status(&mut to, "server_version", "15.1").unwrap();
     write::backend_key_data(&mut to, 77, &[7; 32]).unwrap();
-    write::negotiate(&mut to, 2, &["_pq_.x"]).unwrap();
+    write::negotiate(&mut to, Version::V3_2, &["_pq_.x"]).unwrap();
     write::ready_for_query(&mut to, TransactionStatus::Idle);
     write::text_row_description(&mut to, &["a", "b"]).unwrap();
     write::data_row(&mut to, &[Some(b"1"), None]).unwrap();

@@ -116,8 +116,8 @@ pub struct Fields<'a> {
 /// What of the protocol the server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiation<'a> {
-    /// The newest minor version that it speaks.
-    pub newest_minor: u32,
+    /// The newest version that it speaks, as servers write it: both parts.
+    pub newest: u32,
     /// The options that it does not know.
     pub unknown: Vec<&'a str>,
 }
@@ -352,13 +352,13 @@ impl std::fmt::Debug for Fields<'_> {
 
 impl<'a> Negotiation<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let newest_minor = reader.u32()?;
+        let newest = reader.u32()?;
         let count = reader.u32()?;
         let mut unknown = Vec::new();
         for _ in 0..count {
             unknown.push(reader.cstr()?);
         }
-        Ok(Self { newest_minor, unknown })
+        Ok(Self { newest, unknown })
     }
 }
 

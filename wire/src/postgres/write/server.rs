@@ -3,7 +3,10 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{count, cstr, empty, message, value};
-use crate::{EncodeError, postgres::TransactionStatus};
+use crate::{
+    EncodeError,
+    postgres::{TransactionStatus, startup::Version},
+};
 
 /// How grave an error or notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,9 +153,10 @@ pub fn ready_for_query(to: &mut BytesMut, status: TransactionStatus) {
 ///
 /// # Errors
 /// When a name holds a NUL.
-pub fn negotiate(to: &mut BytesMut, newest_minor: u32, unknown: &[&str]) -> Result<(), EncodeError> {
+pub fn negotiate(to: &mut BytesMut, spoken: Version, unknown: &[&str]) -> Result<(), EncodeError> {
     message(to, Some(b'v'), |to| {
-        to.put_u32(newest_minor);
+        // The documentation speaks of the minor version; servers send, and clients read, both parts.
+        to.put_u32(spoken.code());
         to.put_u32(u32::try_from(unknown.len()).map_err(|_| EncodeError::TooLong)?);
         unknown.iter().try_for_each(|name| cstr(to, name.as_bytes()))
     })

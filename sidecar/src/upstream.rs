@@ -1,0 +1,153 @@
+//! Reaching an upstream: its addresses, TCP, and TLS after PostgreSQL's own request for it. Where TLS is
+//! wanted nothing is ever sent without it.
+
+pub mod tls;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use policy::{TlsMode, Upstream};
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use wire::postgres::write;
+
+use crate::stream::Stream;
+use tls::{Binding, TlsError, Trust};
+
+/// How long one address may take to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(5);
+/// How long TLS may take.
+const TLS: Duration = Duration::from_secs(10);
+/// How many addresses of one name are tried.
+const ADDRESSES: usize = 4;
+
+/// Why an upstream cannot be reached. Says nothing of its address: the client knows the Connection's name.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Its name has no address.
+    #[error("its name cannot be resolved")]
+    Resolve(#[source] Option<io::Error>),
+    /// No address answers.
+    #[error("it does not accept connections ({})", reason(.0))]
+    Connect(#[source] io::Error),
+    /// It took too long.
+    #[error("it did not answer in time")]
+    Timeout,
+    /// It closed the connection.
+    #[error("it closed the connection")]
+    Closed,
+    /// It does not do TLS, and the Connection wants it.
+    #[error("it refuses TLS, which the Connection asks for")]
+    NoTls,
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// The kind of an I/O error, without addresses.
+fn reason(error: &io::Error) -> io::ErrorKind {
+    error.kind()
+}
+
+/// A connection to an upstream, before its protocol begins.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub stream: Stream,
+    /// How much is known of the other side.
+    pub security: Security,
+}
+
+/// How much is known of the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Nothing is encrypted.
+    Plain,
+    /// Encrypted.
+    Tls {
+        /// What binds a login to this very connection; none when the certificate's algorithm defines none.
+        binding: Option<Binding>,
+        /// Whether the other side proved to be who the Connection says.
+        verified: bool,
+    },
+}
+
+/// Connects to a PostgreSQL upstream as its Connection says.
+///
+/// # Errors
+/// When it cannot be reached, or not with the TLS that the Connection asks for.
+pub async fn reach(upstream: &Upstream) -> Result<Reached, UpstreamError> {
+    let tcp = connect(upstream).await?;
+    secure(Stream::Plain(tcp), upstream).await
+}
+
+/// Sets up TLS over a connection, if the Connection asks for it.
+///
+/// # Errors
+/// When it is asked for and cannot be set up.
+pub async fn secure(mut stream: Stream, upstream: &Upstream) -> Result<Reached, UpstreamError> {
+    if upstream.tls.mode == TlsMode::Disable {
+        return Ok(Reached { stream, security: Security::Plain });
+    }
+    let trust = Trust::of(&upstream.tls)?;
+    timeout(TLS, async {
+        request_tls(&mut stream).await?;
+        handshake(stream, upstream, &trust).await
+    })
+    .await
+    .map_err(|_| UpstreamError::Timeout)?
+}
+
+async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
+    let mut last = UpstreamError::Resolve(None);
+    for address in addresses(upstream).await? {
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                tcp.set_nodelay(true).map_err(UpstreamError::Connect)?;
+                return Ok(tcp);
+            }
+            Ok(Err(error)) => last = UpstreamError::Connect(error),
+            Err(_) => last = UpstreamError::Timeout,
+        }
+    }
+    Err(last)
+}
+
+async fn addresses(upstream: &Upstream) -> Result<Vec<SocketAddr>, UpstreamError> {
+    let found = timeout(RESOLVE, tokio::net::lookup_host((upstream.host.as_str(), upstream.port))).await;
+    let found = found.map_err(|_| UpstreamError::Timeout)?;
+    let found = found.map_err(|error| UpstreamError::Resolve(Some(error)))?;
+    Ok(found.take(ADDRESSES).collect())
+}
+
+/// Asks for TLS. Reads the one byte of the answer and nothing beyond, so that nothing sent before the
+/// handshake can be taken for what came after it.
+async fn request_tls(stream: &mut Stream) -> Result<(), UpstreamError> {
+    let mut request = BytesMut::new();
+    write::ssl_request(&mut request);
+    stream.write_all(&request).await.map_err(|_| UpstreamError::Closed)?;
+    match stream.read_u8().await {
+        Ok(b'S') => Ok(()),
+        // `E` begins an error of a server that does not know the request.
+        Ok(b'N' | b'E') => Err(UpstreamError::NoTls),
+        Ok(_) => Err(TlsError::Garbage.into()),
+        Err(_) => Err(UpstreamError::Closed),
+    }
+}
+
+async fn handshake(stream: Stream, upstream: &Upstream, trust: &Trust) -> Result<Reached, UpstreamError> {
+    let name = ServerName::try_from(upstream.host.clone()).map_err(|_| TlsError::Name)?;
+    let connector = TlsConnector::from(trust.config());
+    let stream = connector.connect(name, stream).await.map_err(TlsError::handshake)?;
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let binding = certificate.and_then(|certificate| Binding::of(certificate));
+    let security = Security::Tls { binding, verified: trust.is_verified() };
+    Ok(Reached { stream: Stream::ToUpstream(Box::new(stream)), security })
+}
