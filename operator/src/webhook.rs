@@ -1,0 +1,119 @@
+//! The admission webhooks: what the API server asks, and where it is answered.
+//!
+//! Each question is read once, answered by a pure function over values that were fetched live, and
+//! refused if anything about it cannot be read or found out.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    response::{IntoResponse, Json, Response},
+    routing::{get, post},
+};
+use kube::Client;
+use rustls::ServerConfig;
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use review::{Answer, Request};
+use settings::Settings;
+
+pub mod admit;
+mod answer;
+mod fetch;
+pub mod inject;
+mod listen;
+pub mod review;
+pub mod settings;
+pub mod wanted;
+
+/// The API server sends an object and its predecessor; each is 3 MiB at most.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+/// Less than the `timeoutSeconds` of the webhook configurations, so that the author sees our reason.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
+
+/// What the webhooks answer from.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    settings: Arc<Settings>,
+    roots: watch::Receiver<Arc<str>>,
+    fetch: fetch::Fetch,
+}
+
+impl Webhooks {
+    /// `roots` are those of [`crate::certs::Certs`].
+    pub fn new(client: Client, settings: Settings, roots: watch::Receiver<Arc<str>>) -> Self {
+        Self { settings: Arc::new(settings), roots, fetch: fetch::Fetch::new(client) }
+    }
+}
+
+/// Serves the webhooks until `stop`, then finishes what is under way.
+pub fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    webhooks: Webhooks,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    listen::serve(listener, tls, router(webhooks), stop)
+}
+
+/// The webhooks' paths.
+pub fn router(webhooks: Webhooks) -> Router {
+    Router::new()
+        .route("/inject", post(inject_pod))
+        .route("/validate-pods", post(validate_pod))
+        .route("/validate-connections", post(validate_connection))
+        .route("/validate-policies", post(validate_policy))
+        .route("/healthz", get(|| async { "ok" }))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(webhooks)
+}
+
+async fn inject_pod(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
+    respond("inject", &body, async |request| webhooks.inject(request).await).await
+}
+
+async fn validate_pod(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
+    respond("validate-pods", &body, async |request| webhooks.validate_pod(request).await).await
+}
+
+async fn validate_connection(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
+    respond("validate-connections", &body, async |request| webhooks.validate_connection(request).await).await
+}
+
+async fn validate_policy(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
+    respond("validate-policies", &body, async |request| webhooks.validate_policy(request)).await
+}
+
+async fn respond(
+    webhook: &'static str,
+    body: &[u8],
+    answer: impl AsyncFnOnce(&Request) -> Result<Answer, fetch::FetchError>,
+) -> Response {
+    let request = match Request::read(body) {
+        Ok(request) => request,
+        Err(error) => {
+            warn!(webhook, error = &error as &dyn std::error::Error, "review not readable");
+            return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
+        }
+    };
+    let answer = match timeout(TIME_LIMIT, answer(&request)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            warn!(webhook, error = &error as &dyn std::error::Error, "review not answered");
+            Answer::Unknown(error.to_string())
+        }
+        Err(_elapsed) => {
+            warn!(webhook, "review not answered in time");
+            Answer::Unknown("the API server is too slow".to_owned())
+        }
+    };
+    if let Answer::Refused(refusal) = &answer {
+        info!(webhook, ns = request.namespace, reason = %refusal, "refused");
+    }
+    Json(answer.review(&request.uid)).into_response()
+}
