@@ -1,17 +1,18 @@
 //! Golden tests of injection. `UPDATE=1` rewrites what is expected; the diff is to be reviewed.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
 
 use chaperone_operator::webhook::{
     admit::pod::{Expectation, created},
     inject::{Injected, inject},
-    settings::{Dns, Injection, Namespace, Ports, Settings, Variable},
+    settings::{Injection, Namespace, Variable},
 };
-use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+#[path = "inject/around.rs"]
+mod around;
+use around::{ROOTS, folder, read, settings};
 
 /// What a case needs besides its pod; `injection.yaml`.
 #[derive(Deserialize, Default)]
@@ -37,27 +38,6 @@ struct RefusalCase {
     /// Merged into the plain pod.
     pod: Value,
     refusal: String,
-}
-
-fn settings() -> Settings {
-    let amount = |cpu: &str, memory: &str| {
-        BTreeMap::from([("cpu", cpu), ("memory", memory)].map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))))
-    };
-    Settings {
-        image: "chaperone-sidecar:0.1.0".to_owned(),
-        image_pull_policy: "IfNotPresent".to_owned(),
-        version: "0.1.0".to_owned(),
-        operator_address: "https://chaperone-channel.chaperone-system.svc:9443".to_owned(),
-        ports: Ports::default(),
-        resources: ResourceRequirements {
-            requests: Some(amount("10m", "32Mi")),
-            limits: Some(BTreeMap::from([("memory".to_owned(), Quantity("256Mi".to_owned()))])),
-            claims: None,
-        },
-        log_level: "info".to_owned(),
-        spool_mebibytes: 64,
-        dns: Dns::Cluster,
-    }
 }
 
 fn enabled() -> BTreeMap<String, String> {
@@ -87,19 +67,13 @@ fn patched(pod: &Value, injected: &Injected) -> Value {
     pod
 }
 
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> T {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn cases() -> Vec<std::path::PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject");
-    let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+fn cases() -> Vec<PathBuf> {
+    let mut cases: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     cases.sort();
     cases
 }
 
-fn around(case: &Path) -> Around {
+fn surroundings(case: &Path) -> Around {
     let path = case.join("injection.yaml");
     if path.exists() { read(&path) } else { Around::default() }
 }
@@ -109,7 +83,7 @@ fn pods_come_out_as_expected() {
     let mut wrong = Vec::new();
     for case in cases() {
         let pod: Value = read(&case.join("pod.yaml"));
-        let injected = run(&pod, &around(&case)).unwrap_or_else(|refusal| panic!("{}: {refusal}", case.display()));
+        let injected = run(&pod, &surroundings(&case)).unwrap_or_else(|refusal| panic!("{}: {refusal}", case.display()));
         let after = patched(&pod, &injected);
         let text = serde_saphyr::to_string(&Expected { warnings: &injected.warnings, pod: &after }).unwrap();
         let expected = case.join("expected.yaml");
@@ -127,7 +101,7 @@ fn pods_come_out_as_expected() {
 fn an_injected_pod_fed_in_again_stays_as_it_is() {
     for case in cases() {
         let pod: Value = read(&case.join("pod.yaml"));
-        let around = around(&case);
+        let around = surroundings(&case);
         let once = patched(&pod, &run(&pod, &around).unwrap());
         let again = run(&once, &around).unwrap();
         assert_eq!(patched(&once, &again), once, "{}", case.display());
@@ -138,7 +112,7 @@ fn an_injected_pod_fed_in_again_stays_as_it_is() {
 fn an_injected_pod_is_admitted() {
     for case in cases() {
         let pod: Value = read(&case.join("pod.yaml"));
-        let around = around(&case);
+        let around = surroundings(&case);
         let after = patched(&pod, &run(&pod, &around).unwrap());
         let labels = if around.labels.is_empty() { enabled() } else { around.labels };
         let namespace = Namespace { name: "agents".to_owned(), labels };
@@ -150,9 +124,8 @@ fn an_injected_pod_is_admitted() {
 
 #[test]
 fn pods_that_cannot_be_fenced_are_refused_with_a_way_out() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject");
-    let plain: Value = read(&root.join("plain/pod.yaml"));
-    let cases: Vec<RefusalCase> = read(&root.join("refusals.yaml"));
+    let plain: Value = read(&folder().join("plain/pod.yaml"));
+    let cases: Vec<RefusalCase> = read(&folder().join("refusals.yaml"));
     let mut wrong = Vec::new();
     for case in cases {
         let mut pod = plain.clone();
@@ -168,7 +141,7 @@ fn pods_that_cannot_be_fenced_are_refused_with_a_way_out() {
 
 #[test]
 fn a_kept_uid_is_one_that_no_image_can_have_been_made_for() {
-    let plain: Value = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject/plain/pod.yaml"));
+    let plain: Value = read(&folder().join("plain/pod.yaml"));
     let uid = |pod: &Value| pod["spec"]["initContainers"][1]["securityContext"]["runAsUser"].clone();
     let once = |pod: &Value, uid| patched(pod, &run(pod, &Around { uid: Some(uid), ..Around::default() }).unwrap());
     let hidden = once(&once(&plain, 40_000), 50_000);
@@ -184,7 +157,7 @@ fn a_kept_uid_is_one_that_no_image_can_have_been_made_for() {
 
 #[test]
 fn fields_of_newer_versions_stay() {
-    let mut pod: Value = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject/plain/pod.yaml"));
+    let mut pod: Value = read(&folder().join("plain/pod.yaml"));
     pod["spec"]["containers"][0]["fieldOfTomorrow"] = json!({"deep": [1]});
     pod["spec"]["volumes"] = json!([{"name": "v", "sourceOfTomorrow": {}}]);
     let after = patched(&pod, &run(&pod, &Around::default()).unwrap());

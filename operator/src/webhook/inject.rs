@@ -45,10 +45,7 @@ pub fn inject(pod: &Value, injection: &Injection<'_>) -> Result<Injected, Refusa
     let wanted = Wanted::by(injection.namespace, &agents.metadata)?;
     let warnings = match wanted {
         Wanted::No => Vec::new(),
-        Wanted::Required => build(&mut edited, &agents, &read(pod)?, injection)?,
-        Wanted::Enabled => build(&mut edited, &agents, &read(pod)?, injection).map_err(|refusal| {
-            refusal.or("leave the sidecar out with the annotation `chaperone.dev/inject: \"false\"`")
-        })?,
+        Wanted::Required | Wanted::Enabled => build(&mut edited, &agents, &read(pod)?, (wanted, injection))?,
     };
     Ok(Injected { patch: edit::difference(pod, &edited), warnings })
 }
@@ -64,10 +61,18 @@ pub(crate) fn read(pod: &Value) -> Result<Pod, Refusal> {
         .map_err(|error| Refusal::new(format!("the pod cannot be read: {error}"), "send it as the Kubernetes API defines it"))
 }
 
-fn build(edited: &mut Value, agents: &Pod, original: &Pod, injection: &Injection<'_>) -> Result<Vec<String>, Refusal> {
+fn build(
+    edited: &mut Value,
+    agents: &Pod,
+    original: &Pod,
+    (wanted, injection): (Wanted, &Injection<'_>),
+) -> Result<Vec<String>, Refusal> {
     let settings = injection.settings;
     let spec = agents.spec.as_ref().ok_or_else(|| unreadable("spec"))?;
-    rules::check(agents, spec, injection.namespace, &settings.ports)?;
+    rules::check(agents, spec, injection.namespace, &settings.ports).map_err(|refusal| match wanted {
+        Wanted::Enabled => refusal.or("leave the sidecar out with the annotation `chaperone.dev/inject: \"false\"`"),
+        Wanted::Required | Wanted::No => refusal,
+    })?;
     let knobs = Knobs::read(agents.metadata.annotations.as_ref())?;
     let uid = sidecar_uid(spec, original.spec.as_ref(), injection.sidecar_uid);
     let parts = Parts { settings, roots: injection.roots, uid, knobs: &knobs };

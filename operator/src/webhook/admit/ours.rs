@@ -11,28 +11,28 @@ const HARMLESS_MOUNTS: &str = "/var/run/secrets/";
 pub(crate) fn compare(found: &Container, expected: &Container) -> Result<(), Refusal> {
     let differs = |what: &str| Err(refusal(&found.name, what));
     if repository(found.image.as_deref()) != repository(expected.image.as_deref()) {
-        return differs("image");
+        return differs("`image`");
     }
     if found.command.is_some() || found.args != expected.args {
-        return differs("command");
+        return differs("`command`");
     }
     if found.restart_policy != expected.restart_policy {
-        return differs("restartPolicy");
+        return differs("`restartPolicy`");
     }
     if security(found.security_context.as_ref()) != security(expected.security_context.as_ref()) {
-        return differs("securityContext");
+        return differs("`securityContext`");
     }
     if found.lifecycle.is_some() || found.liveness_probe.is_some() {
-        return differs("lifecycle or livenessProbe");
+        return differs("`lifecycle` or `livenessProbe`");
     }
     let probes = |container: &Container| {
         [&container.startup_probe, &container.readiness_probe].map(|probe| probe.as_ref().map(request))
     };
     if probes(found) != probes(expected) {
-        return differs("probes");
+        return differs("`probes`");
     }
     if found.stdin == Some(true) || found.tty == Some(true) {
-        return differs("stdin");
+        return differs("`stdin`");
     }
     compare_environment(found, expected)?;
     compare_mounts(found, expected)
@@ -50,13 +50,13 @@ pub(crate) fn compare_volume(found: &Volume, expected: &Volume) -> Result<(), Re
     let empty = |volume: &Volume| volume.empty_dir.is_some();
     match token(found) == token(expected) && empty(found) == empty(expected) {
         true => Ok(()),
-        false => Err(refusal(&found.name, "source")),
+        false => Err(refusal(&found.name, "`source`")),
     }
 }
 
 fn compare_environment(found: &Container, expected: &Container) -> Result<(), Refusal> {
     if found.env_from.iter().flatten().next().is_some() {
-        return Err(refusal(&found.name, "envFrom"));
+        return Err(refusal(&found.name, "`envFrom`"));
     }
     let ours = |entry: &&EnvVar| {
         let name = entry.name.as_str();
@@ -64,7 +64,7 @@ fn compare_environment(found: &Container, expected: &Container) -> Result<(), Re
     };
     match found.env.iter().flatten().filter(ours).eq(expected.env.iter().flatten()) {
         true => Ok(()),
-        false => Err(refusal(&found.name, "env")),
+        false => Err(refusal(&found.name, "`env`")),
     }
 }
 
@@ -80,7 +80,7 @@ fn compare_mounts(found: &Container, expected: &Container) -> Result<(), Refusal
     let foreign = found_mounts.iter().any(|mount| !expected.contains(mount) && !harmless(mount));
     let devices = found.volume_devices.iter().flatten().next().is_some();
     match missing || foreign || devices {
-        true => Err(refusal(&found.name, "volumeMounts")),
+        true => Err(refusal(&found.name, "`volumeMounts`")),
         false => Ok(()),
     }
 }
@@ -138,7 +138,7 @@ fn repository(image: Option<&str>) -> Option<&str> {
 
 fn refusal(name: &str, what: &str) -> Refusal {
     Refusal::new(
-        format!("`{name}` is not as injected: its {what} was changed by another admission webhook or by hand"),
-        "exclude the containers and volumes `chaperone-*` there",
+        format!("`{name}` differs from what was injected: {what}"),
+        "keep other admission webhooks away from the containers and volumes `chaperone-*`",
     )
 }

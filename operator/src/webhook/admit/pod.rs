@@ -120,7 +120,9 @@ fn injected(mut pod: Pod, expectation: Expectation<'_>) -> Result<(), Refusal> {
 fn check_ours(fence: &Container, sidecar: &Container, pod: &Pod, expectation: Expectation<'_>) -> Result<i64, Refusal> {
     let Expectation { settings, roots, namespace: _ } = expectation;
     let uid = sidecar.security_context.as_ref().and_then(|security| security.run_as_user);
-    let uid = uid.filter(|uid| UIDS.contains(uid)).ok_or_else(missing)?;
+    let uid = uid.filter(|uid| UIDS.contains(uid)).ok_or_else(|| {
+        Refusal::new("the sidecar does not run as a UID of its own", "create the pod again: it gets one")
+    })?;
     let knobs = Knobs::read(pod.metadata.annotations.as_ref())?;
     let parts = Parts { settings, roots, uid, knobs: &knobs };
     compare(fence, &containers::fence(parts))?;
@@ -185,6 +187,6 @@ fn images(spec: &PodSpec) -> Vec<(&str, Option<&str>)> {
 fn missing() -> Refusal {
     Refusal::new(
         "the pod has no fence and sidecar as its first two init containers",
-        "see that no other admission webhook reorders or removes them, then create the pod again",
+        "see that no other admission webhook moves or removes them, and create the pod again",
     )
 }
