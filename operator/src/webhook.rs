@@ -19,11 +19,13 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use answer::No;
 use review::{Answer, Request};
 use settings::Settings;
 
 pub mod admit;
 mod answer;
+mod connections;
 mod fetch;
 pub mod inject;
 mod listen;
@@ -85,14 +87,14 @@ async fn validate_connection(State(webhooks): State<Webhooks>, body: Bytes) -> R
     respond("validate-connections", &body, async |request| webhooks.validate_connection(request).await).await
 }
 
-async fn validate_policy(State(webhooks): State<Webhooks>, body: Bytes) -> Response {
-    respond("validate-policies", &body, async |request| webhooks.validate_policy(request)).await
+async fn validate_policy(body: Bytes) -> Response {
+    respond("validate-policies", &body, async |request| answer::validate_policy(request)).await
 }
 
 async fn respond(
     webhook: &'static str,
     body: &[u8],
-    answer: impl AsyncFnOnce(&Request) -> Result<Answer, fetch::FetchError>,
+    answer: impl AsyncFnOnce(&Request) -> Result<Answer, No>,
 ) -> Response {
     let request = match Request::read(body) {
         Ok(request) => request,
@@ -103,7 +105,8 @@ async fn respond(
     };
     let answer = match timeout(TIME_LIMIT, answer(&request)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => {
+        Ok(Err(No::Refused(refusal))) => Answer::Refused(refusal),
+        Ok(Err(No::Unknown(error))) => {
             warn!(webhook, error = &error as &dyn std::error::Error, "review not answered");
             Answer::Unknown(error.to_string())
         }

@@ -1,11 +1,27 @@
 //! Roots follow each other without a gap in trust.
 
-use jiff::{Timestamp, ToSpan};
-use rustls::{RootCertStore, client::danger::ServerCertVerifier, client::WebPkiServerVerifier};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::authority::{Authority, Leaf};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::{Timestamp, ToSpan};
+use kube::Client;
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use serde_json::{Value, json};
+
+use super::{
+    Certs, CertsError, Place,
+    authority::{Authority, Leaf},
+};
 
 fn day(number: i64) -> Timestamp {
     "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + (number * 24).hours()
@@ -97,4 +113,108 @@ fn the_next_root_is_known_for_a_year_before_it_signs_and_the_old_one_stays_trust
 fn no_key_is_shown() {
     let authority = Authority::generate(day(0)).unwrap();
     assert!(!format!("{authority:?}").contains("PRIVATE"));
+}
+
+/// An API server that holds one Secret.
+type Stored = Arc<Mutex<Option<Value>>>;
+
+fn api_server(stored: &Stored) -> Client {
+    let router = Router::new()
+        .route("/api/v1/namespaces/chaperone-system/secrets", post(create))
+        .route("/api/v1/namespaces/chaperone-system/secrets/chaperone-certs", get(read).put(replace))
+        .with_state(Arc::clone(stored));
+    Client::new(router, "default")
+}
+
+async fn read(State(stored): State<Stored>) -> Response {
+    let secret = stored.lock().unwrap().clone();
+    secret.map_or_else(|| status(StatusCode::NOT_FOUND, "NotFound"), |secret| Json(secret).into_response())
+}
+
+async fn create(State(stored): State<Stored>, Json(mut secret): Json<Value>) -> Response {
+    // Whoever else starts now has not seen it either.
+    tokio::task::yield_now().await;
+    let mut stored = stored.lock().unwrap();
+    if stored.is_some() {
+        return status(StatusCode::CONFLICT, "Conflict");
+    }
+    secret["metadata"]["resourceVersion"] = json!("1");
+    *stored = Some(secret.clone());
+    Json(secret).into_response()
+}
+
+async fn replace(State(stored): State<Stored>, Json(mut secret): Json<Value>) -> Response {
+    let mut stored = stored.lock().unwrap();
+    let version = |secret: &Value| secret["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap();
+    let current = version(stored.as_ref().unwrap());
+    if version(&secret) != current {
+        return status(StatusCode::CONFLICT, "Conflict");
+    }
+    secret["metadata"]["resourceVersion"] = json!((current + 1).to_string());
+    *stored = Some(secret.clone());
+    Json(secret).into_response()
+}
+
+fn status(code: StatusCode, reason: &str) -> Response {
+    let body = json!({"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": code.as_u16()});
+    (code, Json(body)).into_response()
+}
+
+fn place() -> Place {
+    Place { namespace: "chaperone-system".into(), secret: "chaperone-certs".into(), names: names() }
+}
+
+#[tokio::test]
+async fn replicas_that_start_together_agree_on_one_root() {
+    let stored = Stored::default();
+    let client = api_server(&stored);
+    let (one, two, three) =
+        tokio::join!(Certs::open(&client, place()), Certs::open(&client, place()), Certs::open(&client, place()));
+    let bundles = [one, two, three].map(|opened| opened.unwrap().0.roots().borrow().to_string());
+    assert_eq!(bundles[0], bundles[1]);
+    assert_eq!(bundles[0], bundles[2]);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_root_and_a_deleted_secret_is_restored() {
+    let stored = Stored::default();
+    let client = api_server(&stored);
+    let (first, mut keeper) = Certs::open(&client, place()).await.unwrap();
+    let (second, _) = Certs::open(&client, place()).await.unwrap();
+    assert_eq!(*first.roots().borrow(), *second.roots().borrow());
+    *stored.lock().unwrap() = None;
+    keeper.renew(Timestamp::now()).await.unwrap();
+    let (third, _) = Certs::open(&client, place()).await.unwrap();
+    assert_eq!(*first.roots().borrow(), *third.roots().borrow());
+}
+
+#[tokio::test]
+async fn a_damaged_secret_is_never_overwritten() {
+    let stored = Stored::default();
+    let client = api_server(&stored);
+    drop(Certs::open(&client, place()).await.unwrap());
+    stored.lock().unwrap().as_mut().unwrap()["data"]["root.key"] = json!("AAAA");
+    let damaged = stored.lock().unwrap().clone();
+    let error = Certs::open(&client, place()).await.unwrap_err();
+    assert!(matches!(error, CertsError::Unreadable { key: "root.key" | "root.crt", .. }), "{error}");
+    assert_eq!(*stored.lock().unwrap(), damaged);
+}
+
+#[tokio::test]
+async fn replicas_follow_a_rotation_and_serve_on_without_a_gap() {
+    let stored = Stored::default();
+    let client = api_server(&stored);
+    let (certs, mut keeper) = Certs::open(&client, place()).await.unwrap();
+    let (_, mut other) = Certs::open(&client, place()).await.unwrap();
+    let before = certs.roots().borrow().to_string();
+    let later = |days: i64| Timestamp::now() + (days * 24).hours();
+    for days in [8 * 365 + 5, 9 * 365 + 5] {
+        other.renew(later(days)).await.unwrap();
+        keeper.renew(later(days)).await.unwrap();
+        assert_eq!(*keeper.roots.borrow(), *other.roots.borrow());
+    }
+    let after = certs.roots().borrow().to_string();
+    assert_ne!(before, after);
+    assert!(after.contains(before.trim_end()), "the old root stays trusted");
+    assert!(trusted(&after, &certs.leaf.borrow(), "10.0.0.1", later(9 * 365 + 5)));
 }

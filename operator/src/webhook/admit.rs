@@ -5,3 +5,4 @@
 
 pub(crate) mod ours;
 pub mod pod;
+pub mod resources;

@@ -1,33 +1,48 @@
 //! From a question to its answer: fetch, then decide.
 
-use serde_json::Value;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     Webhooks,
-    admit::pod::{self, Expectation},
+    admit::{
+        pod::{self, Expectation},
+        resources,
+    },
+    connections,
     fetch::FetchError,
     inject,
     review::{Answer, Operation, Request},
-    settings::{Injection, Refusal, UIDS},
+    settings::{Injection, Namespace, Refusal, UIDS, Variable},
+    wanted::Wanted,
 };
 
-/// Ends a fetch with an answer of its own.
-type Answered<T> = Result<Result<T, Refusal>, FetchError>;
+/// Why there is no yes.
+pub(super) enum No {
+    Refused(Refusal),
+    Unknown(FetchError),
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<FetchError> for No {
+    fn from(error: FetchError) -> Self {
+        Self::Unknown(error)
+    }
+}
 
 impl Webhooks {
-    pub(super) async fn inject(&self, request: &Request) -> Result<Answer, FetchError> {
+    /// Changes a pod that is created.
+    pub(super) async fn inject(&self, request: &Request) -> Result<Answer, No> {
         if request.operation != Operation::Create || request.sub_resource.is_some() {
             return Ok(Answer::admitted());
         }
-        let object = match request.new_object() {
-            Ok(object) => object,
-            Err(refusal) => return Ok(Answer::Refused(refusal)),
-        };
+        let object = request.new_object()?;
         let namespace = self.fetch.namespace(&request.namespace).await?;
-        let environment = match self.environment(object, &request.namespace).await? {
-            Ok(environment) => environment,
-            Err(refusal) => return Ok(Answer::Refused(refusal)),
-        };
+        let environment = self.environment(&inject::read(object)?, &namespace).await?;
         let roots = self.roots.borrow().clone();
         let injection = Injection {
             settings: &self.settings,
@@ -36,35 +51,73 @@ impl Webhooks {
             environment: &environment,
             sidecar_uid: rand::random_range(UIDS),
         };
-        Ok(match inject::inject(object, &injection) {
-            Ok(injected) => Answer::Admitted { patch: injected.patch, warnings: injected.warnings },
-            Err(refusal) => Answer::Refused(refusal),
-        })
+        let injected = inject::inject(object, &injection)?;
+        Ok(Answer::Admitted { patch: injected.patch, warnings: injected.warnings })
     }
 
-    pub(super) async fn validate_pod(&self, request: &Request) -> Result<Answer, FetchError> {
+    /// Checks a pod after every mutation, and changes of and connections to living ones.
+    pub(super) async fn validate_pod(&self, request: &Request) -> Result<Answer, No> {
+        if request.operation == Operation::Delete {
+            return Ok(Answer::admitted());
+        }
+        let object = request.new_object()?;
         let namespace = self.fetch.namespace(&request.namespace).await?;
-        let object = match (request.operation, request.new_object()) {
-            (Operation::Delete, _) => return Ok(Answer::admitted()),
-            (_, Ok(object)) => object,
-            (_, Err(refusal)) => return Ok(Answer::Refused(refusal)),
-        };
-        Ok(match (request.operation, request.sub_resource.as_deref()) {
-            (Operation::Connect, subresource) => pod::connected(subresource.unwrap_or_default(), object, &namespace),
+        match (request.operation, request.sub_resource.as_deref()) {
+            (Operation::Connect, subresource) => pod::connected(subresource.unwrap_or_default(), object, &namespace)?,
             (Operation::Create, None) => {
                 let roots = self.roots.borrow().clone();
-                pod::created(object, Expectation { settings: &self.settings, roots: &roots, namespace: &namespace })
+                pod::created(object, Expectation { settings: &self.settings, roots: &roots, namespace: &namespace })?;
             }
-            (Operation::Create | Operation::Update | Operation::Delete, _) => match &request.old_object {
-                Some(old) => pod::updated(old, object, &namespace, &self.settings),
-                None => Err(Refusal::new("the request has no old object", "send one")),
-            },
+            (Operation::Create | Operation::Update | Operation::Delete, _) => {
+                pod::updated(request.previous_object()?, object, &namespace, &self.settings)?;
+            }
         }
-        .into())
+        Ok(Answer::admitted())
+    }
+
+    /// Checks a Connection, and that its author may read the Secrets that it sends.
+    pub(super) async fn validate_connection(&self, request: &Request) -> Result<Answer, No> {
+        let old = request.old_object.as_ref();
+        if request.operation == Operation::Delete {
+            return Ok(Answer::admitted());
+        }
+        let object = request.new_object()?;
+        if resources::is_unchanged(old, object) {
+            return Ok(Answer::admitted());
+        }
+        let connection = resources::connection(object)?;
+        for secret in resources::secrets_to_read(old, object, &connection) {
+            if !self.fetch.may_read_secret(&request.user_info, &request.namespace, secret).await? {
+                let user = request.user_info.username.as_deref().unwrap_or_default();
+                return Err(resources::unreadable_secret(user, &request.namespace, secret).into());
+            }
+        }
+        Ok(Answer::admitted())
+    }
+
+    /// From the Connections that the pod names; empty if it is not to be injected.
+    async fn environment(&self, pod: &Pod, namespace: &Namespace) -> Result<Vec<Variable>, No> {
+        if Wanted::by(namespace, &pod.metadata)? == Wanted::No {
+            return Ok(Vec::new());
+        }
+        let Some(named) = connections::named(pod, &namespace.name)? else { return Ok(Vec::new()) };
+        let mut found = Vec::with_capacity(named.len());
+        for key in named {
+            let connection = connections::usable(&key, self.fetch.connection(&key).await?, &namespace.name)?;
+            found.push((key, connection));
+        }
+        Ok(connections::environment(&found, pod, &namespace.name)?)
     }
 }
-impl Webhooks {
-    async fn environment(&self, _: &Value, _: &str) -> Answered<Vec<super::settings::Variable>> { Ok(Ok(vec![])) }
-    pub(super) async fn validate_connection(&self, _: &Request) -> Result<Answer, FetchError> { Ok(Answer::Refused(Refusal::new("", ""))) }
-    pub(super) fn validate_policy(&self, _: &Request) -> Result<Answer, FetchError> { Ok(Answer::Refused(Refusal::new("", ""))) }
+
+/// Checks an AccessPolicy.
+pub(super) fn validate_policy(request: &Request) -> Result<Answer, No> {
+    if request.operation == Operation::Delete {
+        return Ok(Answer::admitted());
+    }
+    let object = request.new_object()?;
+    if !resources::is_unchanged(request.old_object.as_ref(), object) {
+        resources::policy(object)?;
+    }
+    Ok(Answer::admitted())
 }

@@ -8,19 +8,19 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use super::settings::Namespace;
+use super::{connections::Found, settings::Namespace};
 
 /// The API server did not say.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be found out")]
-pub struct FetchError {
+pub(super) struct FetchError {
     what: String,
     source: Box<kube::Error>,
 }
 
 /// Reads what admission depends on.
 #[derive(Clone)]
-pub struct Fetch {
+pub(super) struct Fetch {
     client: Client,
 }
 
@@ -40,6 +40,13 @@ impl Fetch {
         let namespaces: Api<core::Namespace> = Api::all(self.client.clone());
         let found = namespaces.get_metadata(name).await.map_err(|error| failed(format!("the namespace `{name}`"), error))?;
         Ok(Namespace { name: name.to_owned(), labels: found.metadata.labels.unwrap_or_default() })
+    }
+
+    /// A Connection, if it is there.
+    pub(super) async fn connection(&self, key: &str) -> Result<Option<Found>, FetchError> {
+        let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+        let connections: Api<Found> = Api::namespaced(self.client.clone(), namespace);
+        connections.get_opt(name).await.map_err(|error| failed(format!("the Connection `{key}`"), error))
     }
 
     /// Whether this user may `get` the Secret.

@@ -86,6 +86,11 @@ impl Request {
     pub(crate) fn new_object(&self) -> Result<&Value, Refusal> {
         self.object.as_ref().ok_or_else(|| Refusal::new("the request has no object", "send one"))
     }
+
+    /// The object as it is.
+    pub(crate) fn previous_object(&self) -> Result<&Value, Refusal> {
+        self.old_object.as_ref().ok_or_else(|| Refusal::new("the request has no old object", "send one"))
+    }
 }
 
 /// What the API server is told.
@@ -121,15 +126,6 @@ impl Answer {
             response.insert("uid".to_owned(), json!(uid));
         }
         json!({"apiVersion": API_VERSION, "kind": KIND, "response": response})
-    }
-}
-
-impl From<Result<(), Refusal>> for Answer {
-    fn from(result: Result<(), Refusal>) -> Self {
-        match result {
-            Ok(()) => Self::admitted(),
-            Err(refusal) => Self::Refused(refusal),
-        }
     }
 }
 

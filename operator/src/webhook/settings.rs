@@ -155,6 +155,17 @@ impl Refusal {
         Self { what: what.into(), instead: instead.into() }
     }
 
+    /// A field of a resource is wrong; its message says what to write instead.
+    pub(crate) fn field(error: &api::FieldError) -> Self {
+        Self::fields(std::slice::from_ref(error))
+    }
+
+    /// Several fields are wrong.
+    pub(crate) fn fields(errors: &[api::FieldError]) -> Self {
+        let what: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Self { what: what.join("; "), instead: String::new() }
+    }
+
     /// Adds another way out.
     #[must_use]
     pub fn or(mut self, instead: &str) -> Self {
@@ -165,6 +176,9 @@ impl Refusal {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}; {}", self.what, self.instead)
+        match self.instead.as_str() {
+            "" => out.write_str(&self.what),
+            instead => write!(out, "{}; {instead}", self.what),
+        }
     }
 }

@@ -7,10 +7,10 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 use serde::Deserialize;
 
 /// The roots that injected pods carry.
-pub const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+pub(crate) const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 /// What every injected pod gets.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let amount = |cpu: &str, memory: &str| {
         BTreeMap::from([("cpu", cpu), ("memory", memory)].map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))))
     };
@@ -32,12 +32,12 @@ pub fn settings() -> Settings {
 }
 
 /// The cases' folder.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject")
 }
 
 /// Reads a YAML file.
-pub fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> T {
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> T {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -1,0 +1,58 @@
+//! The Connections that a pod names: there, for pods of its namespace, and turned into its environment.
+
+use std::collections::BTreeMap;
+
+use api::{ConnectionSpec, ConnectionStatus, Lenient};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::settings::{CONNECTIONS, Refusal, Variable};
+
+/// A Connection as read from the API server.
+pub(super) type Found = Lenient<ConnectionSpec, ConnectionStatus>;
+
+/// The identities (`namespace/name`) in the pod's annotation, in its order; `None` without one.
+pub(super) fn named(pod: &Pod, namespace: &str) -> Result<Option<Vec<String>>, Refusal> {
+    let annotation = pod.metadata.annotations.as_ref().and_then(|map| map.get(CONNECTIONS));
+    let named = annotation.map(|annotation| compile::requested(annotation, namespace)).transpose();
+    named.map_err(|error| Refusal::field(&error))
+}
+
+/// Checks that a Connection is there for pods of this namespace.
+pub(super) fn usable(key: &str, found: Option<Found>, namespace: &str) -> Result<ConnectionSpec, Refusal> {
+    let found = found.ok_or_else(|| {
+        Refusal::new(
+            format!("the annotation `{CONNECTIONS}` names `{key}`, and there is no such Connection"),
+            "create it first, or correct the name; one of another namespace is written `namespace/name`",
+        )
+    })?;
+    let spec = found.spec.map_err(|error| {
+        Refusal::new(format!("the Connection `{key}` cannot be read: {error}"), "correct it first")
+    })?;
+    let own = key.split_once('/').is_some_and(|(owner, _)| owner == namespace);
+    let mut allowed = spec.allowed_namespaces.iter().flat_map(|allowed| &allowed.names);
+    match own || allowed.any(|allowed| allowed == namespace) {
+        true => Ok(spec),
+        false => Err(Refusal::new(
+            format!("the Connection `{key}` is not for pods of the namespace `{namespace}`"),
+            format!("have its owner add `{namespace}` to its `spec.allowedNamespaces.names`"),
+        )),
+    }
+}
+
+/// The variables for the agent's containers.
+pub(super) fn environment(
+    connections: &[(String, ConnectionSpec)],
+    pod: &Pod,
+    namespace: &str,
+) -> Result<Vec<Variable>, Refusal> {
+    let connections: Vec<_> = connections.iter().map(|(key, spec)| (key.as_str(), spec)).collect();
+    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
+    let pod = compile::Pod {
+        namespace: namespace.to_owned(),
+        service_account: account.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned()),
+        labels: BTreeMap::new(),
+        connections: Some(connections.iter().map(|(key, _)| (*key).to_owned()).collect()),
+    };
+    let variables = compile::environment(&connections, &pod).map_err(|error| Refusal::field(&error))?;
+    Ok(variables.into_iter().map(|(name, value)| Variable { name, value }).collect())
+}

@@ -1,0 +1,274 @@
+//! The webhooks over TLS, against an API server that answers from a script.
+
+#[path = "inject/around.rs"]
+mod around;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State},
+    http::{Request, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chaperone_operator::{
+    certs::{Certs, Place},
+    webhook::{Webhooks, serve},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kube::Client;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+use around::{folder, read, settings};
+
+const NAME: &str = "chaperone-webhook.chaperone-system.svc";
+
+/// What the API server holds and is asked.
+#[derive(Default)]
+struct Cluster {
+    secret: Option<Value>,
+    connections: Vec<Value>,
+    readable_secrets: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Cluster>>;
+
+fn api_server(cluster: &Shared) -> Client {
+    let router = Router::new()
+        .route("/api/v1/namespaces/{name}", get(namespace))
+        .route("/api/v1/namespaces/{ns}/secrets", post(create_secret))
+        .route("/api/v1/namespaces/{ns}/secrets/{name}", get(secret))
+        .route("/apis/chaperone.dev/v1alpha1/namespaces/{ns}/connections/{name}", get(connection))
+        .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access_review))
+        .with_state(Arc::clone(cluster));
+    Client::new(router, "default")
+}
+
+async fn namespace(Path(name): Path<String>) -> Response {
+    let label = match name.as_str() {
+        "agents" => "enabled",
+        "strict" => "required",
+        "slow" => {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            "enabled"
+        }
+        _ => return missing(),
+    };
+    Json(json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"name": name, "labels": {"chaperone.dev/injection": label}}}))
+    .into_response()
+}
+
+async fn create_secret(State(cluster): State<Shared>, Json(secret): Json<Value>) -> Response {
+    cluster.lock().unwrap().secret = Some(secret.clone());
+    Json(secret).into_response()
+}
+
+async fn secret(State(cluster): State<Shared>) -> Response {
+    cluster.lock().unwrap().secret.clone().map_or_else(missing, |secret| Json(secret).into_response())
+}
+
+async fn connection(State(cluster): State<Shared>, Path((ns, name)): Path<(String, String)>) -> Response {
+    let cluster = cluster.lock().unwrap();
+    let mut all = cluster.connections.iter();
+    let found = all.find(|found| found["metadata"]["namespace"] == ns.as_str() && found["metadata"]["name"] == name.as_str());
+    found.cloned().map_or_else(missing, |found| Json(found).into_response())
+}
+
+async fn access_review(State(cluster): State<Shared>, Json(mut review): Json<Value>) -> Response {
+    let spec = &review["spec"];
+    assert_eq!(spec["resourceAttributes"]["verb"], "get");
+    assert_eq!(spec["resourceAttributes"]["resource"], "secrets");
+    let asked = format!(
+        "{} {}/{}",
+        spec["user"].as_str().unwrap(),
+        spec["resourceAttributes"]["namespace"].as_str().unwrap(),
+        spec["resourceAttributes"]["name"].as_str().unwrap()
+    );
+    let allowed = cluster.lock().unwrap().readable_secrets.contains(&asked);
+    review["status"] = json!({"allowed": allowed});
+    Json(review).into_response()
+}
+
+fn missing() -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "message": "not found", "code": 404});
+    (StatusCode::NOT_FOUND, Json(status)).into_response()
+}
+
+struct Served {
+    addr: SocketAddr,
+    roots: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+async fn served(cluster: Cluster) -> Served {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = api_server(&Arc::new(Mutex::new(cluster)));
+    let place = Place {
+        namespace: "chaperone-system".to_owned(),
+        secret: "chaperone-certs".to_owned(),
+        names: vec![NAME.to_owned()],
+    };
+    let (certs, _keeper) = Certs::open(&client, place).await.unwrap();
+    let tls = certs.server_config(&[&rustls::version::TLS13, &rustls::version::TLS12], &["h2", "http/1.1"]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let roots = certs.roots().borrow().to_string();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, tls, Webhooks::new(client, settings(), certs.roots()), stop.clone()));
+    Served { addr, roots, stop, task }
+}
+
+impl Served {
+    async fn post(&self, path: &str, body: Vec<u8>) -> (StatusCode, String) {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.roots.as_bytes()).unwrap()).unwrap();
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = tokio::net::TcpStream::connect(self.addr).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::post(format!("https://{NAME}{path}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// The `response` of a review.
+    async fn ask(&self, path: &str, request: Value) -> Value {
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        let (status, body) = self.post(path, serde_json::to_vec(&review).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
+        assert_eq!(answer["kind"], "AdmissionReview");
+        assert_eq!(answer["response"]["uid"], "7");
+        answer["response"].clone()
+    }
+}
+
+fn review(operation: &str, namespace: &str, object: &Value) -> Value {
+    json!({
+        "uid": "7", "operation": operation, "namespace": namespace, "userInfo": {"username": "ann", "groups": ["dev"]},
+        "kind": {"group": "", "version": "v1", "kind": "Pod"}, "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "object": object, "oldObject": null, "dryRun": false, "options": null,
+    })
+}
+
+fn plain() -> Value {
+    read(&folder().join("plain/pod.yaml"))
+}
+
+fn apply(pod: &Value, answer: &Value) -> Value {
+    assert_eq!(answer["allowed"], true, "{answer}");
+    assert_eq!(answer["patchType"], "JSONPatch");
+    let patch = STANDARD.decode(answer["patch"].as_str().unwrap()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    pod
+}
+
+#[tokio::test]
+async fn a_pod_is_injected_and_then_admitted() {
+    let served = served(Cluster::default()).await;
+    let pod = apply(&plain(), &served.ask("/inject", review("CREATE", "agents", &plain())).await);
+    let sidecar = &pod["spec"]["initContainers"][1];
+    assert_eq!(sidecar["name"], "chaperone-sidecar");
+    let root = sidecar["env"].as_array().unwrap().iter().find(|entry| entry["name"] == "CHAPERONE_OPERATOR_ROOT").unwrap();
+    assert_eq!(root["value"], served.roots);
+    let uid = sidecar["securityContext"]["runAsUser"].as_i64().unwrap();
+    assert!((20_000..65_000).contains(&uid));
+    assert_eq!(served.ask("/validate-pods", review("CREATE", "agents", &pod)).await["allowed"], true);
+    let refused = served.ask("/validate-pods", review("CREATE", "agents", &plain())).await;
+    assert_eq!(refused["allowed"], false);
+    assert_eq!(refused["status"]["code"], 403);
+}
+
+#[tokio::test]
+async fn each_pod_gets_a_uid_of_its_own() {
+    let served = served(Cluster::default()).await;
+    let mut uids = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let pod = apply(&plain(), &served.ask("/inject", review("CREATE", "agents", &plain())).await);
+        uids.insert(pod["spec"]["initContainers"][1]["securityContext"]["runAsUser"].as_i64().unwrap());
+    }
+    assert!(uids.len() > 6, "{uids:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_found_out_is_refused() {
+    let served = served(Cluster::default()).await;
+    for path in ["/inject", "/validate-pods"] {
+        let answer = served.ask(path, review("CREATE", "nowhere", &plain())).await;
+        assert_eq!(answer["allowed"], false);
+        assert_eq!(answer["status"]["code"], 503);
+        assert_eq!(answer["status"]["message"], "chaperone: the namespace `nowhere` cannot be found out; try again");
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_is_a_refusal_in_time() {
+    let served = served(Cluster::default()).await;
+    let asked = std::time::Instant::now();
+    let answer = served.ask("/inject", review("CREATE", "slow", &plain())).await;
+    assert_eq!(answer["allowed"], false);
+    assert!(asked.elapsed() < Duration::from_secs(5), "before the API server gives up on us");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused() {
+    let served = served(Cluster::default()).await;
+    let wrong = [
+        String::new(),
+        "{".to_owned(),
+        "[]".to_owned(),
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}).to_string(),
+        json!({"apiVersion": "admission.k8s.io/v2", "kind": "AdmissionReview", "request": review("CREATE", "agents", &plain())}).to_string(),
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": review("INVENT", "agents", &plain())}).to_string(),
+    ];
+    for path in ["/inject", "/validate-pods", "/validate-connections", "/validate-policies"] {
+        for body in &wrong {
+            let (status, answer) = served.post(path, body.clone().into_bytes()).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body} {answer}");
+        }
+        for object in [Value::Null, json!("text"), json!({"spec": []}), json!({"spec": {"containers": 3}})] {
+            let answer = served.ask(path, review("CREATE", "agents", &object)).await;
+            assert_eq!(answer["allowed"], false, "{path} {object}");
+        }
+        let (status, _) = served.post(path, vec![b' '; 9 * 1024 * 1024]).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_when_the_operator_stops() {
+    let Served { addr, roots, stop, task } = served(Cluster::default()).await;
+    let served = Served { addr, roots, stop: stop.clone(), task: tokio::spawn(async {}) };
+    let asked = tokio::spawn(async move { served.ask("/inject", review("CREATE", "slow", &plain())).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.cancel();
+    assert_eq!(asked.await.unwrap()["allowed"], false, "answered, not cut off");
+    task.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "nobody listens any more");
+}
