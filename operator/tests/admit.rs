@@ -7,7 +7,10 @@ mod around;
 use std::collections::BTreeMap;
 
 use chaperone_operator::webhook::{
-    admit::pod::{Expectation, connected, created, updated},
+    admit::{
+        pod::{Expectation, connected, created, updated},
+        resources,
+    },
     inject::inject,
     settings::{Injection, Namespace, Refusal},
 };
@@ -109,4 +112,44 @@ fn nobody_connects_to_the_sidecar(
 ) {
     let options = json!({"kind": "PodExecOptions", "container": container});
     assert_eq!(connected(subresource, &options, &namespace(label)).is_ok(), admitted);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resource {
+    name: String,
+    kind: String,
+    /// Merged into a spec that is fine.
+    spec: Value,
+    refusal: Option<String>,
+}
+
+#[test]
+fn resources_that_make_no_sense_are_refused_by_the_field() {
+    let fine = json!({
+        "Connection": {
+            "protocol": "Postgres", "upstream": {"host": "orders.prod.svc", "port": 5432},
+            "postgres": {"database": "orders"}, "credential": {"secretRef": {"name": "orders-ro"}},
+        },
+        "AccessPolicy": {
+            "subjects": [{"serviceAccounts": ["planner"]}], "connections": {"names": ["orders-db"]},
+            "rules": [{"name": "read", "verdict": "Allow", "sql": {"verbs": ["Read"], "relations": ["public.orders"]}}],
+        },
+    });
+    let cases: Vec<Resource> = read(&folder().join("resources.yaml"));
+    let mut wrong = Vec::new();
+    for case in cases {
+        let mut spec = fine[&case.kind].clone();
+        json_patch::merge(&mut spec, &case.spec);
+        let object = json!({"metadata": {"name": "x"}, "spec": spec});
+        let found = match case.kind.as_str() {
+            "Connection" => resources::connection(&object).err(),
+            _ => resources::policy(&object).err(),
+        };
+        let found = found.map(|refusal| refusal.to_string());
+        if found != case.refusal {
+            wrong.push(format!("{}:\n  expected: {:?}\n  found:    {found:?}", case.name, case.refusal));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

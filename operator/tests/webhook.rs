@@ -50,7 +50,7 @@ fn api_server(cluster: &Shared) -> Client {
         .route("/api/v1/namespaces/{name}", get(namespace))
         .route("/api/v1/namespaces/{ns}/secrets", post(create_secret))
         .route("/api/v1/namespaces/{ns}/secrets/{name}", get(secret))
-        .route("/apis/chaperone.dev/v1alpha1/namespaces/{ns}/connections/{name}", get(connection))
+        .route("/apis/chaperone.dev/v1alpha1/namespaces/{ns}/connections/{name}", get(stored_connection))
         .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access_review))
         .with_state(Arc::clone(cluster));
     Client::new(router, "default")
@@ -80,7 +80,7 @@ async fn secret(State(cluster): State<Shared>) -> Response {
     cluster.lock().unwrap().secret.clone().map_or_else(missing, |secret| Json(secret).into_response())
 }
 
-async fn connection(State(cluster): State<Shared>, Path((ns, name)): Path<(String, String)>) -> Response {
+async fn stored_connection(State(cluster): State<Shared>, Path((ns, name)): Path<(String, String)>) -> Response {
     let cluster = cluster.lock().unwrap();
     let mut all = cluster.connections.iter();
     let found = all.find(|found| found["metadata"]["namespace"] == ns.as_str() && found["metadata"]["name"] == name.as_str());
@@ -271,4 +271,119 @@ async fn what_is_under_way_is_finished_when_the_operator_stops() {
     assert_eq!(asked.await.unwrap()["allowed"], false, "answered, not cut off");
     task.await.unwrap();
     assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "nobody listens any more");
+}
+
+fn connection(key: (&str, &str), host: &str, allowed: &[&str]) -> Value {
+    json!({
+        "apiVersion": "chaperone.dev/v1alpha1", "kind": "Connection",
+        "metadata": {"namespace": key.0, "name": key.1},
+        "spec": {
+            "protocol": "Postgres", "upstream": {"host": host, "port": 5433}, "postgres": {"database": "orders"},
+            "credential": {"secretRef": {"name": "orders-ro"}}, "allowedNamespaces": {"names": allowed},
+        },
+    })
+}
+
+fn wanting(connections: &str) -> Value {
+    let mut pod = plain();
+    pod["metadata"]["annotations"] = json!({"chaperone.dev/connections": connections});
+    pod
+}
+
+fn two_connections() -> Cluster {
+    let own = connection(("agents", "orders-db"), "orders.prod.svc.cluster.local", &[]);
+    let shared = connection(("data", "stock.db"), "stock.prod.svc.cluster.local", &["agents"]);
+    let closed = connection(("data", "closed"), "closed.prod.svc.cluster.local", &["others"]);
+    let mut broken = connection(("agents", "broken"), "broken.prod.svc.cluster.local", &[]);
+    broken["spec"]["upstraem"] = json!({});
+    Cluster { connections: vec![own, shared, closed, broken], ..Cluster::default() }
+}
+
+#[tokio::test]
+async fn named_connections_become_the_agents_environment() {
+    let served = served(two_connections()).await;
+    let pod = wanting("orders-db, data/stock.db");
+    let pod = apply(&pod, &served.ask("/inject", review("CREATE", "agents", &pod)).await);
+    let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+    let value = |name: &str| env.iter().find(|entry| entry["name"] == name).map_or("", |entry| entry["value"].as_str().unwrap());
+    assert_eq!(value("PGHOST"), "orders.prod.svc.cluster.local");
+    assert_eq!(value("PGPORT"), "5433");
+    assert_eq!(value("PGUSER"), "planner");
+    assert_eq!(value("PGDATABASE"), "orders");
+    assert_eq!(value("PGSSLMODE"), "disable");
+    assert_eq!(value("CHAPERONE_ORDERS_DB_HOST"), "orders.prod.svc.cluster.local");
+    assert_eq!(value("CHAPERONE_DATA_STOCK_DB_PORT"), "5433");
+    assert_eq!(served.ask("/validate-pods", review("CREATE", "agents", &pod)).await["allowed"], true);
+}
+
+#[tokio::test]
+async fn a_pod_that_names_what_it_cannot_have_is_refused() {
+    let served = served(two_connections()).await;
+    for (connections, reason) in [
+        ("orders", "the annotation `chaperone.dev/connections` names `agents/orders`, and there is no such Connection"),
+        ("data/closed", "the Connection `data/closed` is not for pods of the namespace `agents`; have its owner add `agents`"),
+        ("broken", "the Connection `agents/broken` cannot be read: spec.upstraem: unknown field `upstraem`"),
+        ("..", "names `agents/..`, which nothing in Kubernetes can be called"),
+        ("../orders-db", "names `../orders-db`, which nothing in Kubernetes can be called"),
+        ("orders-db?x", "which nothing in Kubernetes can be called"),
+        ("orders-db,", "metadata.annotations[chaperone.dev/connections]: `` must be written as"),
+        ("orders-db, agents/orders-db", "`agents/orders-db` is named twice"),
+    ] {
+        let answer = served.ask("/inject", review("CREATE", "agents", &wanting(connections))).await;
+        assert_eq!(answer["allowed"], false, "{connections}");
+        let message = answer["status"]["message"].as_str().unwrap();
+        assert!(message.contains(reason), "{connections}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_declines_needs_no_connection() {
+    let served = served(Cluster::default()).await;
+    let mut pod = wanting("orders-db");
+    pod["metadata"]["annotations"]["chaperone.dev/inject"] = json!("false");
+    assert_eq!(served.ask("/inject", review("CREATE", "agents", &pod)).await["allowed"], true);
+}
+
+fn changed(old: &Value, path: &str, value: Value) -> Value {
+    let mut new = old.clone();
+    *new.pointer_mut(path).unwrap() = value;
+    new
+}
+
+#[tokio::test]
+async fn the_author_of_a_connection_must_be_able_to_read_its_secrets() {
+    let old = connection(("agents", "orders-db"), "orders.prod.svc.cluster.local", &[]);
+    let with_bundle = changed(
+        &old,
+        "/spec/upstream",
+        json!({"host": "h.example", "port": 1, "tls": {"caBundle": {"secretRef": {"name": "ca", "key": "ca.crt"}}}}),
+    );
+    let update = |new: &Value| {
+        let mut review = review("UPDATE", "agents", new);
+        review["oldObject"] = old.clone();
+        review
+    };
+    let elsewhere = changed(&old, "/spec/upstream/host", json!("evil.example.com"));
+    let other_secret = changed(&old, "/spec/credential/secretRef/name", json!("admin"));
+    let other_port = changed(&old, "/spec/postgres/database", json!("stock"));
+    for (readable, request, reason) in [
+        (vec![], review("CREATE", "agents", &old), Some("`ann` may not read the secret `agents/orders-ro`")),
+        (vec!["bob agents/orders-ro", "ann other/orders-ro"], review("CREATE", "agents", &old), Some("`ann` may not read")),
+        (vec!["ann agents/orders-ro"], review("CREATE", "agents", &old), None),
+        (vec![], update(&elsewhere), Some("`ann` may not read the secret `agents/orders-ro`")),
+        (vec!["ann agents/orders-ro"], update(&other_secret), Some("`ann` may not read the secret `agents/admin`")),
+        (vec!["ann agents/orders-ro"], update(&with_bundle), Some("`ann` may not read the secret `agents/ca`")),
+        (vec!["ann agents/orders-ro", "ann agents/ca"], update(&with_bundle), None),
+        (vec![], update(&other_port), None),
+        (vec![], update(&old), None),
+    ] {
+        let readable_secrets = readable.into_iter().map(str::to_owned).collect();
+        let served = served(Cluster { readable_secrets, ..Cluster::default() }).await;
+        let answer = served.ask("/validate-connections", request.clone()).await;
+        let message = answer["status"]["message"].as_str();
+        match reason {
+            None => assert_eq!(answer["allowed"], true, "{request} {answer}"),
+            Some(reason) => assert!(message.is_some_and(|message| message.contains(reason)), "{request} {answer}"),
+        }
+    }
 }

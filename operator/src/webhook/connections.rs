@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::settings::{CONNECTIONS, Refusal, Variable};
 
+/// The longest name in Kubernetes.
+const NAME_LIMIT: usize = 253;
+
 /// A Connection as read from the API server.
 pub(super) type Found = Lenient<ConnectionSpec, ConnectionStatus>;
 
@@ -14,7 +17,22 @@ pub(super) type Found = Lenient<ConnectionSpec, ConnectionStatus>;
 pub(super) fn named(pod: &Pod, namespace: &str) -> Result<Option<Vec<String>>, Refusal> {
     let annotation = pod.metadata.annotations.as_ref().and_then(|map| map.get(CONNECTIONS));
     let named = annotation.map(|annotation| compile::requested(annotation, namespace)).transpose();
-    named.map_err(|error| Refusal::field(&error))
+    let named = named.map_err(|error| Refusal::field(&error))?;
+    match named.iter().flatten().find(|key| !key.split('/').all(is_name)) {
+        Some(key) => Err(Refusal::new(
+            format!("the annotation `{CONNECTIONS}` names `{key}`, which nothing in Kubernetes can be called"),
+            "write names of Connections, such as `orders-db, data/stripe`",
+        )),
+        None => Ok(named),
+    }
+}
+
+/// Whether it can be part of an address of the API server.
+fn is_name(name: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.';
+    let edge = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    bytes.len() <= NAME_LIMIT && bytes.iter().all(|c| allowed(*c)) && edge(bytes.first()) && edge(bytes.last())
 }
 
 /// Checks that a Connection is there for pods of this namespace.
