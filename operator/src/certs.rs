@@ -38,7 +38,9 @@ pub enum CertsError {
     #[error("a certificate cannot be used")]
     Use(#[from] rustls::Error),
     /// The Secret holds something else.
-    #[error("the secret `{secret}` has no readable `{key}`; restore it, or delete the secret and create all injected pods again")]
+    #[error(
+        "the secret `{secret}` has no readable `{key}`; restore it, or delete the secret and create all injected pods again"
+    )]
     Unreadable {
         /// Its name.
         secret: String,
@@ -145,12 +147,11 @@ impl Keeper {
         let changed = authority != self.authority;
         if changed || self.leaf.borrow().is_due(now) {
             self.leaf.send_replace(authority.issue(&self.names, now)?);
-            info!("serving certificate renewed");
+            info!(roots.changed = changed, "serving certificate renewed");
         }
         if changed {
             self.roots.send_replace(authority.bundle().into());
             self.authority = authority;
-            info!("root certificates changed");
         }
         Ok(())
     }

@@ -99,24 +99,28 @@ async fn respond(
     let request = match Request::read(body) {
         Ok(request) => request,
         Err(error) => {
-            warn!(webhook, error = &error as &dyn std::error::Error, "review not readable");
+            failed(webhook, &error);
             return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
         }
     };
     let answer = match timeout(TIME_LIMIT, answer(&request)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(No::Refused(refusal))) => Answer::Refused(refusal),
+        Ok(Err(No::Refused(refusal))) => {
+            info!(webhook, ns = request.namespace, reason = %refusal, "refused");
+            Answer::Refused(refusal)
+        }
         Ok(Err(No::Unknown(error))) => {
-            warn!(webhook, error = &error as &dyn std::error::Error, "review not answered");
+            failed(webhook, &error);
             Answer::Unknown(error.to_string())
         }
-        Err(_elapsed) => {
-            warn!(webhook, "review not answered in time");
+        Err(elapsed) => {
+            failed(webhook, &elapsed);
             Answer::Unknown("the API server is too slow".to_owned())
         }
     };
-    if let Answer::Refused(refusal) = &answer {
-        info!(webhook, ns = request.namespace, reason = %refusal, "refused");
-    }
     Json(answer.review(&request.uid)).into_response()
+}
+
+fn failed(webhook: &'static str, error: &(dyn std::error::Error + 'static)) {
+    warn!(webhook, error, "review not answered");
 }

@@ -1,5 +1,6 @@
 //! Admission of final pods and of changes to living ones. `UPDATE=1` is not needed: every refusal is
 //! written down in the tables.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "inject/around.rs"]
 mod around;
@@ -18,7 +19,9 @@ use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use around::{ROOTS, folder, read, settings};
+use around::{folder, read, settings};
+
+const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +72,9 @@ fn table(file: &str, verdict: impl Fn(&Value, &Value, &Namespace) -> Result<(), 
 #[test]
 fn a_final_pod_that_is_not_as_injected_is_refused() {
     let settings = settings();
-    table("tampered.yaml", |_, pod, namespace| created(pod, Expectation { settings: &settings, roots: ROOTS, namespace }));
+    table("tampered.yaml", |_, pod, namespace| {
+        created(pod, Expectation { settings: &settings, roots: ROOTS, namespace })
+    });
 }
 
 #[test]

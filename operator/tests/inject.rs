@@ -1,6 +1,11 @@
 //! Golden tests of injection. `UPDATE=1` rewrites what is expected; the diff is to be reviewed.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use chaperone_operator::webhook::{
     admit::pod::{Expectation, created},
@@ -12,7 +17,9 @@ use serde_json::{Value, json};
 
 #[path = "inject/around.rs"]
 mod around;
-use around::{ROOTS, folder, read, settings};
+use around::{folder, read, settings};
+
+const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 /// What a case needs besides its pod; `injection.yaml`.
 #[derive(Deserialize, Default)]
@@ -68,7 +75,11 @@ fn patched(pod: &Value, injected: &Injected) -> Value {
 }
 
 fn cases() -> Vec<PathBuf> {
-    let mut cases: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut cases: Vec<_> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     cases.sort();
     cases
 }
@@ -83,7 +94,8 @@ fn pods_come_out_as_expected() {
     let mut wrong = Vec::new();
     for case in cases() {
         let pod: Value = read(&case.join("pod.yaml"));
-        let injected = run(&pod, &surroundings(&case)).unwrap_or_else(|refusal| panic!("{}: {refusal}", case.display()));
+        let injected =
+            run(&pod, &surroundings(&case)).unwrap_or_else(|refusal| panic!("{}: {refusal}", case.display()));
         let after = patched(&pod, &injected);
         let text = serde_saphyr::to_string(&Expected { warnings: &injected.warnings, pod: &after }).unwrap();
         let expected = case.join("expected.yaml");
@@ -143,7 +155,8 @@ fn pods_that_cannot_be_fenced_are_refused_with_a_way_out() {
 fn a_kept_uid_is_one_that_no_image_can_have_been_made_for() {
     let plain: Value = read(&folder().join("plain/pod.yaml"));
     let uid = |pod: &Value| pod["spec"]["initContainers"][1]["securityContext"]["runAsUser"].clone();
-    let once = |pod: &Value, uid| patched(pod, &run(pod, &Around { uid: Some(uid), ..Around::default() }).unwrap());
+    let once =
+        |pod: &Value, uid| patched(pod, &run(pod, &Around { uid: Some(uid), ..Around::default() }).unwrap());
     let hidden = once(&once(&plain, 40_000), 50_000);
     assert_eq!(uid(&hidden), 50_000, "the image's own user is not known");
     let mut visible = plain;

@@ -1,4 +1,5 @@
 //! The webhooks over TLS, against an API server that answers from a script.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "inject/around.rs"]
 mod around;
@@ -80,10 +81,15 @@ async fn secret(State(cluster): State<Shared>) -> Response {
     cluster.lock().unwrap().secret.clone().map_or_else(missing, |secret| Json(secret).into_response())
 }
 
-async fn stored_connection(State(cluster): State<Shared>, Path((ns, name)): Path<(String, String)>) -> Response {
+async fn stored_connection(
+    State(cluster): State<Shared>,
+    Path((ns, name)): Path<(String, String)>,
+) -> Response {
     let cluster = cluster.lock().unwrap();
     let mut all = cluster.connections.iter();
-    let found = all.find(|found| found["metadata"]["namespace"] == ns.as_str() && found["metadata"]["name"] == name.as_str());
+    let found = all.find(|found| {
+        found["metadata"]["namespace"] == ns.as_str() && found["metadata"]["name"] == name.as_str()
+    });
     found.cloned().map_or_else(missing, |found| Json(found).into_response())
 }
 
@@ -115,7 +121,7 @@ struct Served {
 }
 
 async fn served(cluster: Cluster) -> Served {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let client = api_server(&Arc::new(Mutex::new(cluster)));
     let place = Place {
         namespace: "chaperone-system".to_owned(),
@@ -123,12 +129,15 @@ async fn served(cluster: Cluster) -> Served {
         names: vec![NAME.to_owned()],
     };
     let (certs, _keeper) = Certs::open(&client, place).await.unwrap();
-    let tls = certs.server_config(&[&rustls::version::TLS13, &rustls::version::TLS12], &["h2", "http/1.1"]).unwrap();
+    let tls = certs
+        .server_config(&[&rustls::version::TLS13, &rustls::version::TLS12], &["h2", "http/1.1"])
+        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let roots = certs.roots().borrow().to_string();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, tls, Webhooks::new(client, settings(), certs.roots()), stop.clone()));
+    let task =
+        tokio::spawn(serve(listener, tls, Webhooks::new(client, settings(), certs.roots()), stop.clone()));
     Served { addr, roots, stop, task }
 }
 
@@ -156,7 +165,8 @@ impl Served {
 
     /// The `response` of a review.
     async fn ask(&self, path: &str, request: Value) -> Value {
-        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        let review =
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
         let (status, body) = self.post(path, serde_json::to_vec(&review).unwrap()).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         let answer: Value = serde_json::from_str(&body).unwrap();
@@ -195,7 +205,12 @@ async fn a_pod_is_injected_and_then_admitted() {
     let pod = apply(&plain(), &served.ask("/inject", review("CREATE", "agents", &plain())).await);
     let sidecar = &pod["spec"]["initContainers"][1];
     assert_eq!(sidecar["name"], "chaperone-sidecar");
-    let root = sidecar["env"].as_array().unwrap().iter().find(|entry| entry["name"] == "CHAPERONE_OPERATOR_ROOT").unwrap();
+    let root = sidecar["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["name"] == "CHAPERONE_OPERATOR_ROOT")
+        .unwrap();
     assert_eq!(root["value"], served.roots);
     let uid = sidecar["securityContext"]["runAsUser"].as_i64().unwrap();
     assert!((20_000..65_000).contains(&uid));
@@ -223,7 +238,10 @@ async fn what_cannot_be_found_out_is_refused() {
         let answer = served.ask(path, review("CREATE", "nowhere", &plain())).await;
         assert_eq!(answer["allowed"], false);
         assert_eq!(answer["status"]["code"], 503);
-        assert_eq!(answer["status"]["message"], "chaperone: the namespace `nowhere` cannot be found out; try again");
+        assert_eq!(
+            answer["status"]["message"],
+            "chaperone: the namespace `nowhere` cannot be found out; try again"
+        );
     }
 }
 
@@ -305,7 +323,9 @@ async fn named_connections_become_the_agents_environment() {
     let pod = wanting("orders-db, data/stock.db");
     let pod = apply(&pod, &served.ask("/inject", review("CREATE", "agents", &pod)).await);
     let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
-    let value = |name: &str| env.iter().find(|entry| entry["name"] == name).map_or("", |entry| entry["value"].as_str().unwrap());
+    let value = |name: &str| {
+        env.iter().find(|entry| entry["name"] == name).map_or("", |entry| entry["value"].as_str().unwrap())
+    };
     assert_eq!(value("PGHOST"), "orders.prod.svc.cluster.local");
     assert_eq!(value("PGPORT"), "5433");
     assert_eq!(value("PGUSER"), "planner");
@@ -320,8 +340,14 @@ async fn named_connections_become_the_agents_environment() {
 async fn a_pod_that_names_what_it_cannot_have_is_refused() {
     let served = served(two_connections()).await;
     for (connections, reason) in [
-        ("orders", "the annotation `chaperone.dev/connections` names `agents/orders`, and there is no such Connection"),
-        ("data/closed", "the Connection `data/closed` is not for pods of the namespace `agents`; have its owner add `agents`"),
+        (
+            "orders",
+            "the annotation `chaperone.dev/connections` names `agents/orders`, and there is no such Connection",
+        ),
+        (
+            "data/closed",
+            "the Connection `data/closed` is not for pods of the namespace `agents`; have its owner add `agents`",
+        ),
         ("broken", "the Connection `agents/broken` cannot be read: spec.upstraem: unknown field `upstraem`"),
         ("..", "names `agents/..`, which nothing in Kubernetes can be called"),
         ("../orders-db", "names `../orders-db`, which nothing in Kubernetes can be called"),
@@ -368,11 +394,23 @@ async fn the_author_of_a_connection_must_be_able_to_read_its_secrets() {
     let other_port = changed(&old, "/spec/postgres/database", json!("stock"));
     for (readable, request, reason) in [
         (vec![], review("CREATE", "agents", &old), Some("`ann` may not read the secret `agents/orders-ro`")),
-        (vec!["bob agents/orders-ro", "ann other/orders-ro"], review("CREATE", "agents", &old), Some("`ann` may not read")),
+        (
+            vec!["bob agents/orders-ro", "ann other/orders-ro"],
+            review("CREATE", "agents", &old),
+            Some("`ann` may not read"),
+        ),
         (vec!["ann agents/orders-ro"], review("CREATE", "agents", &old), None),
         (vec![], update(&elsewhere), Some("`ann` may not read the secret `agents/orders-ro`")),
-        (vec!["ann agents/orders-ro"], update(&other_secret), Some("`ann` may not read the secret `agents/admin`")),
-        (vec!["ann agents/orders-ro"], update(&with_bundle), Some("`ann` may not read the secret `agents/ca`")),
+        (
+            vec!["ann agents/orders-ro"],
+            update(&other_secret),
+            Some("`ann` may not read the secret `agents/admin`"),
+        ),
+        (
+            vec!["ann agents/orders-ro"],
+            update(&with_bundle),
+            Some("`ann` may not read the secret `agents/ca`"),
+        ),
         (vec!["ann agents/orders-ro", "ann agents/ca"], update(&with_bundle), None),
         (vec![], update(&other_port), None),
         (vec![], update(&old), None),
@@ -383,7 +421,9 @@ async fn the_author_of_a_connection_must_be_able_to_read_its_secrets() {
         let message = answer["status"]["message"].as_str();
         match reason {
             None => assert_eq!(answer["allowed"], true, "{request} {answer}"),
-            Some(reason) => assert!(message.is_some_and(|message| message.contains(reason)), "{request} {answer}"),
+            Some(reason) => {
+                assert!(message.is_some_and(|message| message.contains(reason)), "{request} {answer}")
+            }
         }
     }
 }

@@ -45,7 +45,8 @@ impl Authority {
             Some(_) => text(data, RETIRED)?,
             None => String::new(),
         };
-        let retired: Vec<String> = retired.split_inclusive("-----END CERTIFICATE-----\n").map(str::to_owned).collect();
+        let retired: Vec<String> =
+            retired.split_inclusive("-----END CERTIFICATE-----\n").map(str::to_owned).collect();
         match retired.iter().all(|certificate| ends(certificate).is_some()) {
             true => Ok(Self { signing: root(data, SIGNING)?, next, retired }),
             false => Err(RETIRED),

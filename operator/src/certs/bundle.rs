@@ -36,18 +36,25 @@ pub struct Configurations {
 pub async fn keep(client: Client, names: Configurations, roots: watch::Receiver<Arc<str>>) {
     let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
     let validating = Api::<ValidatingWebhookConfiguration>::all(client);
-    tokio::join!(keep_one(mutating, names.mutating, roots.clone()), keep_one(validating, names.validating, roots));
+    tokio::join!(
+        keep_one(mutating, names.mutating, roots.clone()),
+        keep_one(validating, names.validating, roots)
+    );
 }
 
 /// A webhook configuration of either kind.
-trait Configuration: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+trait Configuration:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
     const KIND: &'static str;
 
     fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)>;
 
     /// What is to be applied so that all its webhooks have this bundle; `None` if they do.
     fn missing(&self, bundle: &str) -> Option<Value> {
-        let have = |config: &WebhookClientConfig| config.ca_bundle.as_ref().is_some_and(|have| have.0 == bundle.as_bytes());
+        let have = |config: &WebhookClientConfig| {
+            config.ca_bundle.as_ref().is_some_and(|have| have.0 == bundle.as_bytes())
+        };
         let webhooks = self.webhooks();
         if webhooks.iter().all(|(_, config)| have(config)) {
             return None;
@@ -67,7 +74,11 @@ impl Configuration for MutatingWebhookConfiguration {
     const KIND: &'static str = "MutatingWebhookConfiguration";
 
     fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
+        self.webhooks
+            .iter()
+            .flatten()
+            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+            .collect()
     }
 }
 
@@ -75,7 +86,11 @@ impl Configuration for ValidatingWebhookConfiguration {
     const KIND: &'static str = "ValidatingWebhookConfiguration";
 
     fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
+        self.webhooks
+            .iter()
+            .flatten()
+            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+            .collect()
     }
 }
 
@@ -91,7 +106,7 @@ async fn keep_one<K: Configuration>(api: Api<K>, name: String, mut roots: watch:
         tokio::select! {
             change = changes.try_next() => match change {
                 Ok(now) => found = now.flatten(),
-                Err(error) => warn!(kind = K::KIND, name, error = &error as &dyn std::error::Error, "webhook configuration not read"),
+                Err(error) => failed::<K>("not read", &error),
             },
             changed = roots.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if !applied => {}
@@ -99,14 +114,17 @@ async fn keep_one<K: Configuration>(api: Api<K>, name: String, mut roots: watch:
     }
 }
 
+/// Whether it was.
 async fn apply<K: Configuration>(api: &Api<K>, name: &str, patch: &Value) -> bool {
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch(name, &params, &Patch::Apply(patch)).await {
-        Ok(_) => info!(kind = K::KIND, name, "root certificates applied"),
-        Err(ref error) => {
-            warn!(kind = K::KIND, name, error = error as &dyn std::error::Error, "root certificates not applied");
-            return false;
-        }
+    let applied = api.patch(name, &params, &Patch::Apply(patch)).await;
+    match &applied {
+        Ok(_) => info!(kind = K::KIND, "root certificates applied"),
+        Err(error) => failed::<K>("not applied", error),
     }
-    true
+    applied.is_ok()
+}
+
+fn failed<K: Configuration>(what: &'static str, error: &(dyn std::error::Error + 'static)) {
+    warn!(kind = K::KIND, what, error, "root certificates not applied");
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::{Span, Timestamp, tz::TimeZone};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::{crypto::aws_lc_rs::sign::any_ecdsa_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
@@ -43,7 +44,8 @@ impl Root {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.pem();
-        Self::read(certificate, key.serialize_pem().into()).ok_or(CertsError::Make(rcgen::Error::CouldNotParseCertificate))
+        Self::read(certificate, key.serialize_pem().into())
+            .ok_or(CertsError::Make(rcgen::Error::CouldNotParseCertificate))
     }
 
     /// From PEM; `None` if it is not a certificate with its key.
@@ -61,8 +63,13 @@ impl Root {
     }
 
     /// A serving certificate, and when it is due for renewal.
-    pub(super) fn issue(&self, names: &[String], now: Timestamp) -> Result<(Arc<CertifiedKey>, Timestamp), CertsError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(self.key.expose_secret())?)?;
+    pub(super) fn issue(
+        &self,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(Arc<CertifiedKey>, Timestamp), CertsError> {
+        let issuer =
+            Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(self.key.expose_secret())?)?;
         let key = KeyPair::generate()?;
         let mut params = lasting(now, LEAF_DAYS);
         params.subject_alt_names = CertificateParams::new(names.to_vec())?.subject_alt_names;

@@ -28,7 +28,11 @@ impl Store {
 
     /// What the Secret holds, made or brought up to date where due. A Secret that somebody deleted is
     /// restored from `held`.
-    pub(super) async fn current(&self, held: Option<&Authority>, now: Timestamp) -> Result<Authority, CertsError> {
+    pub(super) async fn current(
+        &self,
+        held: Option<&Authority>,
+        now: Timestamp,
+    ) -> Result<Authority, CertsError> {
         for _ in 0..ATTEMPTS {
             let found = self.secrets.get_opt(&self.name).await.map_err(|error| self.api("read", error))?;
             let (wanted, stored) = match found {

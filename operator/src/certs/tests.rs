@@ -97,7 +97,10 @@ fn the_next_root_is_known_for_a_year_before_it_signs_and_the_old_one_stays_trust
     let known = first.advanced(day(8 * 365 + 1)).unwrap().unwrap();
     assert_eq!(known.bundle().matches("BEGIN CERTIFICATE").count(), 2);
     let at = day(8 * 365 + 1);
-    assert!(trusted(&first.bundle(), &known.issue(&names(), at).unwrap(), "10.0.0.1", at), "the old root still signs");
+    assert!(
+        trusted(&first.bundle(), &known.issue(&names(), at).unwrap(), "10.0.0.1", at),
+        "the old root still signs"
+    );
     let at = day(9 * 365 + 1);
     let signing = known.advanced(at).unwrap().unwrap();
     let leaf = signing.issue(&names(), at).unwrap();
@@ -106,7 +109,11 @@ fn the_next_root_is_known_for_a_year_before_it_signs_and_the_old_one_stays_trust
     let old = first.issue(&names(), day(9 * 365)).unwrap();
     assert!(trusted(&signing.bundle(), &old, "10.0.0.1", at), "replicas that lag behind are still trusted");
     let after = signing.advanced(day(10 * 365 + 2)).unwrap().unwrap();
-    assert_eq!(after.bundle().matches("BEGIN CERTIFICATE").count(), 1, "the old root is forgotten when it ends");
+    assert_eq!(
+        after.bundle().matches("BEGIN CERTIFICATE").count(),
+        1,
+        "the old root is forgotten when it ends"
+    );
 }
 
 #[test]
@@ -145,7 +152,8 @@ async fn create(State(stored): State<Stored>, Json(mut secret): Json<Value>) -> 
 
 async fn replace(State(stored): State<Stored>, Json(mut secret): Json<Value>) -> Response {
     let mut stored = stored.lock().unwrap();
-    let version = |secret: &Value| secret["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap();
+    let version =
+        |secret: &Value| secret["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap();
     let current = version(stored.as_ref().unwrap());
     if version(&secret) != current {
         return status(StatusCode::CONFLICT, "Conflict");
@@ -168,8 +176,11 @@ fn place() -> Place {
 async fn replicas_that_start_together_agree_on_one_root() {
     let stored = Stored::default();
     let client = api_server(&stored);
-    let (one, two, three) =
-        tokio::join!(Certs::open(&client, place()), Certs::open(&client, place()), Certs::open(&client, place()));
+    let (one, two, three) = tokio::join!(
+        Certs::open(&client, place()),
+        Certs::open(&client, place()),
+        Certs::open(&client, place())
+    );
     let bundles = [one, two, three].map(|opened| opened.unwrap().0.roots().borrow().to_string());
     assert_eq!(bundles[0], bundles[1]);
     assert_eq!(bundles[0], bundles[2]);

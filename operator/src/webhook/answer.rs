@@ -63,10 +63,15 @@ impl Webhooks {
         let object = request.new_object()?;
         let namespace = self.fetch.namespace(&request.namespace).await?;
         match (request.operation, request.sub_resource.as_deref()) {
-            (Operation::Connect, subresource) => pod::connected(subresource.unwrap_or_default(), object, &namespace)?,
+            (Operation::Connect, subresource) => {
+                pod::connected(subresource.unwrap_or_default(), object, &namespace)?
+            }
             (Operation::Create, None) => {
                 let roots = self.roots.borrow().clone();
-                pod::created(object, Expectation { settings: &self.settings, roots: &roots, namespace: &namespace })?;
+                pod::created(
+                    object,
+                    Expectation { settings: &self.settings, roots: &roots, namespace: &namespace },
+                )?;
             }
             (Operation::Create | Operation::Update | Operation::Delete, _) => {
                 pod::updated(request.previous_object()?, object, &namespace, &self.settings)?;

@@ -20,7 +20,9 @@ pub(super) fn named(pod: &Pod, namespace: &str) -> Result<Option<Vec<String>>, R
     let named = named.map_err(|error| Refusal::field(&error))?;
     match named.iter().flatten().find(|key| !key.split('/').all(is_name)) {
         Some(key) => Err(Refusal::new(
-            format!("the annotation `{CONNECTIONS}` names `{key}`, which nothing in Kubernetes can be called"),
+            format!(
+                "the annotation `{CONNECTIONS}` names `{key}`, which nothing in Kubernetes can be called"
+            ),
             "write names of Connections, such as `orders-db, data/stripe`",
         )),
         None => Ok(named),
@@ -32,7 +34,10 @@ fn is_name(name: &str) -> bool {
     let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.';
     let edge = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();
-    bytes.len() <= NAME_LIMIT && bytes.iter().all(|c| allowed(*c)) && edge(bytes.first()) && edge(bytes.last())
+    bytes.len() <= NAME_LIMIT
+        && bytes.iter().all(|c| allowed(*c))
+        && edge(bytes.first())
+        && edge(bytes.last())
 }
 
 /// Checks that a Connection is there for pods of this namespace.

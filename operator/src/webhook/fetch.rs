@@ -38,7 +38,10 @@ impl Fetch {
     /// A namespace with its labels.
     pub(super) async fn namespace(&self, name: &str) -> Result<Namespace, FetchError> {
         let namespaces: Api<core::Namespace> = Api::all(self.client.clone());
-        let found = namespaces.get_metadata(name).await.map_err(|error| failed(format!("the namespace `{name}`"), error))?;
+        let found = namespaces
+            .get_metadata(name)
+            .await
+            .map_err(|error| failed(format!("the namespace `{name}`"), error))?;
         Ok(Namespace { name: name.to_owned(), labels: found.metadata.labels.unwrap_or_default() })
     }
 
@@ -50,7 +53,12 @@ impl Fetch {
     }
 
     /// Whether this user may `get` the Secret.
-    pub(super) async fn may_read_secret(&self, user: &UserInfo, namespace: &str, name: &str) -> Result<bool, FetchError> {
+    pub(super) async fn may_read_secret(
+        &self,
+        user: &UserInfo,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, FetchError> {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: user.username.clone(),

@@ -57,8 +57,9 @@ pub(crate) fn admitted_labels(labels: Option<&BTreeMap<String, String>>) -> Stri
 }
 
 pub(crate) fn read(pod: &Value) -> Result<Pod, Refusal> {
-    Pod::deserialize(pod)
-        .map_err(|error| Refusal::new(format!("the pod cannot be read: {error}"), "send it as the Kubernetes API defines it"))
+    Pod::deserialize(pod).map_err(|error| {
+        Refusal::new(format!("the pod cannot be read: {error}"), "send it as the Kubernetes API defines it")
+    })
 }
 
 fn build(
@@ -70,7 +71,9 @@ fn build(
     let settings = injection.settings;
     let spec = agents.spec.as_ref().ok_or_else(|| unreadable("spec"))?;
     rules::check(agents, spec, injection.namespace, &settings.ports).map_err(|refusal| match wanted {
-        Wanted::Enabled => refusal.or("leave the sidecar out with the annotation `chaperone.dev/inject: \"false\"`"),
+        Wanted::Enabled => {
+            refusal.or("leave the sidecar out with the annotation `chaperone.dev/inject: \"false\"`")
+        }
         Wanted::Required | Wanted::No => refusal,
     })?;
     let knobs = Knobs::read(agents.metadata.annotations.as_ref())?;
@@ -113,7 +116,9 @@ fn sidecar_uid(agents: &PodSpec, original: Option<&PodSpec>, drawn: i64) -> i64 
     let earlier = inits.find(|container| container.name == SIDECAR);
     let earlier = earlier.and_then(|container| container.security_context.as_ref()?.run_as_user);
     match earlier {
-        Some(uid) if UIDS.contains(&uid) && used.iter().all(|used| used.is_some_and(|used| used != uid)) => uid,
+        Some(uid) if UIDS.contains(&uid) && used.iter().all(|used| used.is_some_and(|used| used != uid)) => {
+            uid
+        }
         Some(_) | None => {
             let mut others = (drawn..UIDS.end).chain(UIDS);
             others.find(|uid| !used.contains(&Some(*uid))).unwrap_or(drawn)

@@ -49,9 +49,8 @@ fn answer(place: &str, map: Option<&BTreeMap<String, String>>) -> Result<Option<
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
-        Some(other) => Err(Refusal::new(
-            format!("the {place} `{INJECT}` is `{other}`"),
-            "write \"true\" or \"false\"",
-        )),
+        Some(other) => {
+            Err(Refusal::new(format!("the {place} `{INJECT}` is `{other}`"), "write \"true\" or \"false\""))
+        }
     }
 }

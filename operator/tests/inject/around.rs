@@ -1,18 +1,21 @@
 //! What the tests of injection and admission share.
 
-use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use chaperone_operator::webhook::settings::{Dns, Ports, Settings};
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use serde::Deserialize;
 
-/// The roots that injected pods carry.
-pub(crate) const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-
 /// What every injected pod gets.
 pub(crate) fn settings() -> Settings {
     let amount = |cpu: &str, memory: &str| {
-        BTreeMap::from([("cpu", cpu), ("memory", memory)].map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))))
+        BTreeMap::from(
+            [("cpu", cpu), ("memory", memory)].map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))),
+        )
     };
     Settings {
         image: "chaperone-sidecar:0.1.0".to_owned(),

@@ -1,6 +1,8 @@
 //! Whether fence and sidecar are still what injection made.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, HTTPGetAction, Probe, SecurityContext, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, HTTPGetAction, Probe, SecurityContext, Volume, VolumeMount,
+};
 
 use crate::webhook::settings::Refusal;
 
@@ -103,7 +105,8 @@ fn place(mount: &VolumeMount) -> Place<'_> {
 }
 
 fn overlap(one: &str, other: &str) -> bool {
-    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let parts =
+        |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (one, other) = (parts(one), parts(other));
     one.starts_with(&other) || other.starts_with(&one)
 }

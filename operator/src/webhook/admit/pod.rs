@@ -12,7 +12,9 @@ use crate::webhook::{
         knobs::Knobs,
         read, reserved, rules,
     },
-    settings::{ADMITTED_LABELS, CHAIN, FENCE, INJECTED, Namespace, Refusal, SIDECAR, Settings, UIDS, VERSION},
+    settings::{
+        ADMITTED_LABELS, CHAIN, FENCE, INJECTED, Namespace, Refusal, SIDECAR, Settings, UIDS, VERSION,
+    },
     wanted::Wanted,
 };
 
@@ -51,10 +53,15 @@ pub fn updated(old: &Value, new: &Value, namespace: &Namespace, settings: &Setti
         return Err(Refusal::new("the pod has no spec", "send one"));
     };
     if images(old) != images(new) {
-        return Err(Refusal::new("the image of fence or sidecar changes", "create the pod again: it gets the current one"));
+        return Err(Refusal::new(
+            "the image of fence or sidecar changes",
+            "create the pod again: it gets the current one",
+        ));
     }
-    let known: Vec<&str> = old.ephemeral_containers.iter().flatten().map(|debug| debug.name.as_str()).collect();
-    let mut added = new.ephemeral_containers.iter().flatten().filter(|debug| !known.contains(&debug.name.as_str()));
+    let known: Vec<&str> =
+        old.ephemeral_containers.iter().flatten().map(|debug| debug.name.as_str()).collect();
+    let mut added =
+        new.ephemeral_containers.iter().flatten().filter(|debug| !known.contains(&debug.name.as_str()));
     added.try_for_each(|debug| check_debug(debug, new, namespace, settings))
 }
 
@@ -69,7 +76,10 @@ pub fn connected(subresource: &str, options: &Value, namespace: &Namespace) -> R
     }
     if subresource == "portforward" && Wanted::by(namespace, &Default::default())? == Wanted::Required {
         return Err(Refusal::new(
-            format!("the namespace `{}` does not allow port-forward: it would speak as the pod", namespace.name),
+            format!(
+                "the namespace `{}` does not allow port-forward: it would speak as the pod",
+                namespace.name
+            ),
             "reach the agent by a Service",
         ));
     }
@@ -83,7 +93,8 @@ fn is_injected(pod: &Pod) -> bool {
 }
 
 fn unclaimed(pod: &Pod) -> Result<(), Refusal> {
-    let claimed = [INJECTED, VERSION, CHAIN, ADMITTED_LABELS].into_iter().find(|key| output(pod, key).is_some());
+    let claimed =
+        [INJECTED, VERSION, CHAIN, ADMITTED_LABELS].into_iter().find(|key| output(pod, key).is_some());
     match claimed {
         Some(key) => Err(Refusal::new(
             format!("`{key}` is written by Chaperone alone, and this pod has no sidecar"),
@@ -117,7 +128,12 @@ fn injected(mut pod: Pod, expectation: Expectation<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_ours(fence: &Container, sidecar: &Container, pod: &Pod, expectation: Expectation<'_>) -> Result<i64, Refusal> {
+fn check_ours(
+    fence: &Container,
+    sidecar: &Container,
+    pod: &Pod,
+    expectation: Expectation<'_>,
+) -> Result<i64, Refusal> {
     let Expectation { settings, roots, namespace: _ } = expectation;
     let uid = sidecar.security_context.as_ref().and_then(|security| security.run_as_user);
     let uid = uid.filter(|uid| UIDS.contains(uid)).ok_or_else(|| {
@@ -132,8 +148,12 @@ fn check_ours(fence: &Container, sidecar: &Container, pod: &Pod, expectation: Ex
 
 /// Takes our volumes away, so that what is left can be checked as the agent's.
 fn check_volumes(spec: &mut PodSpec, settings: &Settings) -> Result<(), Refusal> {
-    let (ours, theirs) =
-        spec.volumes.take().unwrap_or_default().into_iter().partition(|volume| reserved::is_our_volume(&volume.name));
+    let (ours, theirs) = spec
+        .volumes
+        .take()
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|volume| reserved::is_our_volume(&volume.name));
     spec.volumes = Some(theirs);
     let ours: Vec<_> = ours;
     for expected in containers::volumes(settings) {
@@ -164,12 +184,18 @@ fn check_debug(
 ) -> Result<(), Refusal> {
     if Wanted::by(namespace, &Default::default())? == Wanted::Required {
         return Err(Refusal::new(
-            format!("the namespace `{}` does not allow ephemeral containers next to a sidecar", namespace.name),
+            format!(
+                "the namespace `{}` does not allow ephemeral containers next to a sidecar",
+                namespace.name
+            ),
             "debug a copy of the pod with `kubectl debug --copy-to`",
         ));
     }
     if debug.target_container_name.as_deref().is_some_and(reserved::is_reserved) {
-        return Err(Refusal::new("an ephemeral container may not share the sidecar's processes", "choose another --target"));
+        return Err(Refusal::new(
+            "an ephemeral container may not share the sidecar's processes",
+            "choose another --target",
+        ));
     }
     let agent = Agent::ephemeral(debug);
     agent.check(&settings.ports)?;
@@ -180,7 +206,8 @@ fn check_debug(
 }
 
 fn images(spec: &PodSpec) -> Vec<(&str, Option<&str>)> {
-    let ours = spec.init_containers.iter().flatten().filter(|container| reserved::is_our_container(&container.name));
+    let ours =
+        spec.init_containers.iter().flatten().filter(|container| reserved::is_our_container(&container.name));
     ours.map(|container| (container.name.as_str(), container.image.as_deref())).collect()
 }
 

@@ -1,20 +1,21 @@
 //! Connections and AccessPolicies as their author wrote them.
 
 use api::{AccessPolicySpec, ConnectionSpec, FieldError, decode_spec};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::webhook::settings::Refusal;
 
 /// Reads a Connection strictly and checks that it makes sense.
 pub fn connection(object: &Value) -> Result<ConnectionSpec, Refusal> {
-    let spec: ConnectionSpec = decode_spec(spec(object)).map_err(|error| Refusal::field(&error))?;
+    let spec: ConnectionSpec = decode(object)?;
     no_errors(&compile::validate::connection(&spec))?;
     Ok(spec)
 }
 
 /// Reads an AccessPolicy strictly and checks that it makes sense.
 pub fn policy(object: &Value) -> Result<AccessPolicySpec, Refusal> {
-    let spec: AccessPolicySpec = decode_spec(spec(object)).map_err(|error| Refusal::field(&error))?;
+    let spec: AccessPolicySpec = decode(object)?;
     no_errors(&compile::validate::policy(&spec))?;
     Ok(spec)
 }
@@ -43,6 +44,14 @@ pub fn unreadable_secret(user: &str, namespace: &str, name: &str) -> Refusal {
         format!("`{user}` may not read the secret `{namespace}/{name}`, so may not send it to an upstream"),
         "have somebody who may `get` it create the Connection, or be granted that right",
     )
+}
+
+fn decode<S: DeserializeOwned>(object: &Value) -> Result<S, Refusal> {
+    let spec = spec(object);
+    if spec.is_null() {
+        return Err(Refusal::new("spec: is missing", "write one"));
+    }
+    decode_spec(spec).map_err(|error| Refusal::field(&error))
 }
 
 fn no_errors(errors: &[FieldError]) -> Result<(), Refusal> {

@@ -1,6 +1,8 @@
 //! One container that is not ours: what it must not have, and what it gets.
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, EphemeralContainer, PodSpec, SecurityContext, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EphemeralContainer, PodSpec, SecurityContext, VolumeMount,
+};
 
 use super::reserved::is_reserved;
 use crate::webhook::settings::{Ports, Refusal};
@@ -9,8 +11,19 @@ use crate::webhook::settings::{Ports, Refusal};
 pub(crate) const DROPPED: [&str; 3] = ["SETUID", "SETGID", "NET_RAW"];
 /// No agent may add one of these: each opens the fence, the sidecar's memory, or the node.
 const FORBIDDEN: [&str; 13] = [
-    "ALL", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "SYS_ADMIN", "BPF", "SETUID", "SETGID", "SYS_MODULE", "SYS_RAWIO",
-    "PERFMON", "DAC_READ_SEARCH", "CHECKPOINT_RESTORE",
+    "ALL",
+    "NET_ADMIN",
+    "NET_RAW",
+    "SYS_PTRACE",
+    "SYS_ADMIN",
+    "BPF",
+    "SETUID",
+    "SETGID",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "PERFMON",
+    "DAC_READ_SEARCH",
+    "CHECKPOINT_RESTORE",
 ];
 
 /// A container of the agent's, of any kind.
@@ -26,7 +39,8 @@ pub(crate) struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// All of a pod's, init containers first.
     pub(crate) fn all(spec: &'a PodSpec) -> impl Iterator<Item = Self> {
-        let inits = spec.init_containers.iter().flatten().map(|container| Self::of("initContainers", container));
+        let inits =
+            spec.init_containers.iter().flatten().map(|container| Self::of("initContainers", container));
         inits.chain(spec.containers.iter().map(|container| Self::of("containers", container)))
     }
 
@@ -120,11 +134,14 @@ impl<'a> Agent<'a> {
     }
 
     fn check_ports(&self, ports: &Ports) -> Result<(), Refusal> {
-        let taken = |port: &&ContainerPort| ports.named().iter().any(|(_, ours)| i32::from(*ours) == port.container_port);
+        let taken = |port: &&ContainerPort| {
+            ports.named().iter().any(|(_, ours)| i32::from(*ours) == port.container_port)
+        };
         match self.ports.iter().find(taken) {
             Some(port) => {
                 let what = format!("listens on the port {} of the sidecar", port.container_port);
-                Err(self.refusal(&what, "choose another port, or another for the sidecar in the chart's values"))
+                Err(self
+                    .refusal(&what, "choose another port, or another for the sidecar in the chart's values"))
             }
             None => Ok(()),
         }

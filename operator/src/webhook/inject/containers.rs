@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector,
-        Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
-        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+        Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
+        ObjectFieldSelector, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+        SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
@@ -87,7 +87,10 @@ pub(crate) fn volumes(settings: &Settings) -> Vec<Volume> {
             name: TOKEN_VOLUME.to_owned(),
             projected: Some(ProjectedVolumeSource {
                 default_mode: Some(0o444),
-                sources: Some(vec![VolumeProjection { service_account_token: Some(token), ..Default::default() }]),
+                sources: Some(vec![VolumeProjection {
+                    service_account_token: Some(token),
+                    ..Default::default()
+                }]),
             }),
             ..Default::default()
         },

@@ -33,12 +33,17 @@ fn drop_capabilities(capabilities: &mut Object) -> Result<(), Refusal> {
 }
 
 /// Ours come first, so that the user's own entries may refer to them as `$(NAME)`.
-fn add_environment(container: &mut Object, name: &str, environment: &[Variable]) -> Result<Vec<String>, Refusal> {
+fn add_environment(
+    container: &mut Object,
+    name: &str,
+    environment: &[Variable],
+) -> Result<Vec<String>, Refusal> {
     if environment.is_empty() {
         return Ok(Vec::new());
     }
     let mut warnings = Vec::new();
-    let sources = container.get("envFrom").and_then(Value::as_array).is_some_and(|sources| !sources.is_empty());
+    let sources =
+        container.get("envFrom").and_then(Value::as_array).is_some_and(|sources| !sources.is_empty());
     let given = list(container, "env")?;
     let mut ours = Vec::new();
     for Variable { name: variable, value } in environment {
@@ -50,7 +55,10 @@ fn add_environment(container: &mut Object, name: &str, environment: &[Variable])
         }
     }
     if sources {
-        warnings.push(format!("container `{name}`: names from envFrom give way to those of {}", super::CONNECTIONS));
+        warnings.push(format!(
+            "container `{name}`: names from envFrom give way to those of {}",
+            super::CONNECTIONS
+        ));
     }
     given.splice(0..0, ours);
     Ok(warnings)

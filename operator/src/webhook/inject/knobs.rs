@@ -31,7 +31,12 @@ impl Knobs {
     }
 }
 
-fn quantity(key: &str, given: Option<String>, units: &[&str], example: &str) -> Result<Option<String>, Refusal> {
+fn quantity(
+    key: &str,
+    given: Option<String>,
+    units: &[&str],
+    example: &str,
+) -> Result<Option<String>, Refusal> {
     let Some(text) = given else { return Ok(None) };
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text.strip_prefix(digits).unwrap_or_default();
@@ -39,7 +44,10 @@ fn quantity(key: &str, given: Option<String>, units: &[&str], example: &str) -> 
     if shape && units.contains(&unit) && digits.parse().is_ok_and(|amount: f64| amount > 0.0) {
         return Ok(Some(text));
     }
-    Err(Refusal::new(format!("the annotation `{key}` is `{text}`"), format!("write an amount such as `{example}`")))
+    Err(Refusal::new(
+        format!("the annotation `{key}` is `{text}`"),
+        format!("write an amount such as `{example}`"),
+    ))
 }
 
 fn level(given: Option<String>) -> Result<Option<String>, Refusal> {

@@ -74,7 +74,9 @@ fn shared_namespaces(spec: &PodSpec) -> Result<(), Refusal> {
 
 fn windows(spec: &PodSpec) -> Result<(), Refusal> {
     match spec.os.as_ref().is_some_and(|os| os.name == "windows") {
-        true => Err(Refusal::new("`spec.os.name` is `windows`, which has no fence", "run the agent on Linux")),
+        true => {
+            Err(Refusal::new("`spec.os.name` is `windows`, which has no fence", "run the agent on Linux"))
+        }
         false => Ok(()),
     }
 }
@@ -88,7 +90,8 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
         ));
     }
     let tokens = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-    let mut audiences = tokens.filter_map(|source| source.service_account_token.as_ref()?.audience.as_deref());
+    let mut audiences =
+        tokens.filter_map(|source| source.service_account_token.as_ref()?.audience.as_deref());
     if audiences.any(|audience| audience == channel::TOKEN_AUDIENCE) {
         return Err(Refusal::new(
             format!("the volume `{name}` asks for a token of the audience `{}`", channel::TOKEN_AUDIENCE),
@@ -97,7 +100,10 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
     }
     match volume.host_path.as_ref().filter(|host| reaches_node(&host.path)) {
         Some(host) => Err(Refusal::new(
-            format!("the volume `{name}` mounts `{}` of the node, from which the sidecar's secrets can be read", host.path),
+            format!(
+                "the volume `{name}` mounts `{}` of the node, from which the sidecar's secrets can be read",
+                host.path
+            ),
             "mount a directory of your own, such as `/srv/data`",
         )),
         None => Ok(()),
@@ -106,7 +112,8 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
 
 /// Is `path` one of the node's directories, above it, or in it.
 fn reaches_node(path: &str) -> bool {
-    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let parts =
+        |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let path = parts(path);
     path.iter().any(|part| part == "..")
         || NODE_DIRS.iter().any(|dir| {
