@@ -1,10 +1,41 @@
 //! What a statement does in a scope: the accesses it makes and its effects on the session.
 
+mod builtin;
+mod copy;
+mod create;
+mod dml;
+mod expression;
+mod found;
+mod from;
+mod functions;
+mod grammar;
+mod grants;
+mod json;
+mod maintenance;
+mod names;
+mod objects;
+mod operators;
+mod range;
+mod reviewed;
+mod select;
+mod session;
+mod settings;
+mod special;
+mod statement;
+mod suggest;
+mod table;
+mod target;
+mod types;
+mod views;
+mod walk;
+
 use std::sync::Arc;
 
 use policy::Access;
 
+use crate::syntax::with_room;
 use crate::{Needs, Scope, Statement, Tag};
+use walk::Walk;
 
 /// What a statement does.
 #[derive(Clone, Debug)]
@@ -142,8 +173,10 @@ pub enum Reason {
     ServerFile,
     /// Earlier statements of the same string leave its names uncertain.
     Doubt,
-    /// A prepared statement, cursor or the like that the session does not have.
+    /// A prepared statement that the session does not have.
     NoSuchName,
+    /// A cursor that the session does not have.
+    NoSuchCursor,
     /// Nested too deeply to be understood.
     TooDeep,
     /// A setting's value that would change how text is read.
@@ -158,6 +191,7 @@ impl Reason {
             Self::Unknown | Self::ServerFile | Self::Doubt => "42501",
             Self::NewerThanServer => "42601",
             Self::NoSuchName => "26000",
+            Self::NoSuchCursor => "34000",
             Self::TooDeep => "54001",
             Self::Setting => "22023",
         }
@@ -208,8 +242,18 @@ impl UnresolvedKind {
 /// # Errors
 /// [`Unready::Needs`] while names must be read first, and [`Unready::Refused`] for what is never forwarded.
 pub fn facts(statement: &Arc<Statement>, scope: &Scope<'_>) -> Result<Facts, Unready> {
-    let _ = (statement, scope);
-    Err(Unready::Refused(Refused { reason: Reason::Unknown, message: "not built".to_owned(), position: None }))
+    let walked = with_room(statement.deep(), || {
+        let mut walk = Walk::new(scope);
+        match statement.node() {
+            Some(node) => walk.statement_node(node, statement),
+            None => walk.unknown("nothing in it"),
+        }
+        finish(walk, statement.tag())
+    });
+    walked.unwrap_or_else(|| {
+        let message = "no thread to look at a deep statement on".to_owned();
+        Err(Unready::Refused(Refused { reason: Reason::TooDeep, message, position: None }))
+    })
 }
 
 /// What the FunctionCall message does: calling the function of that OID.
@@ -217,6 +261,24 @@ pub fn facts(statement: &Arc<Statement>, scope: &Scope<'_>) -> Result<Facts, Unr
 /// # Errors
 /// As [`facts`].
 pub fn function_call(oid: u32, scope: &Scope<'_>) -> Result<Facts, Unready> {
-    let _ = (oid, scope);
-    Err(Unready::Refused(Refused { reason: Reason::Unknown, message: "not built".to_owned(), position: None }))
+    let mut walk = Walk::new(scope);
+    walk.call_oid(oid);
+    finish(walk, Tag::FunctionCall)
+}
+
+fn finish(mut walk: Walk<'_>, tag: Tag) -> Result<Facts, Unready> {
+    walk.settle();
+    if let Some(refused) = walk.refused {
+        return Err(Unready::Refused(refused));
+    }
+    if !walk.needs.is_empty() {
+        return Err(Unready::Needs(walk.needs));
+    }
+    Ok(Facts {
+        tag,
+        returns_rows: walk.returns_rows,
+        accesses: walk.found.into_accesses(),
+        effects: walk.effects,
+        unresolved: walk.unresolved,
+    })
 }

@@ -21,6 +21,12 @@ pub(crate) struct Relation {
     pub(crate) view: Option<View>,
 }
 
+impl Relation {
+    pub(crate) fn is_partitioned(&self) -> bool {
+        self.kind == Kind::Partitioned
+    }
+}
+
 /// The kinds of relations that differ in what reaches what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -1,0 +1,320 @@
+//! Functions: every one that the path, the number of arguments and their types do not exclude.
+
+use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CoercionForm, FuncCall, Node};
+use policy::{Access, FunctionName, Object, Verb};
+
+use super::builtin;
+use super::names::{qualified, string, strings};
+use super::types::{FIRST_USER, Ty};
+use super::walk::Walk;
+use super::{UnresolvedKind, reviewed};
+use crate::builtins::Version;
+use crate::catalog::Function;
+
+/// A function that a call may mean.
+#[derive(Clone)]
+enum Candidate {
+    Builtin(builtin::Function),
+    Own(Arc<Function>),
+}
+
+/// The form of a call, as far as it excludes candidates.
+#[derive(Clone, Copy)]
+pub(super) struct Form<'f> {
+    pub(super) arguments: &'f [Ty],
+    /// The number of arguments is as given.
+    counted: bool,
+    /// The last argument is an array of the rest.
+    variadic: bool,
+    /// `t.f`: only what takes a row can be meant.
+    of_row: bool,
+    verb: Verb,
+}
+
+impl<'f> Form<'f> {
+    pub(super) const fn new(arguments: &'f [Ty]) -> Self {
+        Self { arguments, counted: true, variadic: false, of_row: false, verb: Verb::Execute }
+    }
+
+    /// The same for CALL.
+    pub(super) const fn procedure(self) -> Self {
+        Self { verb: Verb::Call, ..self }
+    }
+}
+
+impl Candidate {
+    fn declared(&self) -> &[u32] {
+        match self {
+            Self::Builtin(function) => function.arguments(),
+            Self::Own(function) => &function.arguments,
+        }
+    }
+
+    fn defaults(&self) -> usize {
+        match self {
+            Self::Builtin(function) => function.defaults(),
+            Self::Own(function) => function.defaults,
+        }
+    }
+
+    fn variadic(&self) -> bool {
+        match self {
+            Self::Builtin(function) => function.variadic(),
+            Self::Own(function) => function.variadic,
+        }
+    }
+
+    fn result(&self) -> Ty {
+        match self {
+            Self::Builtin(function) => Ty::result(function.result()),
+            Self::Own(function) => Ty::result(function.result),
+        }
+    }
+
+    fn takes(&self, count: usize, form: &Form<'_>) -> bool {
+        let most = self.declared().len();
+        if !form.counted {
+            return true;
+        }
+        if self.variadic() && !form.variadic {
+            return count + 1 >= most;
+        }
+        count <= most && count + self.defaults() >= most
+    }
+}
+
+impl Walk<'_> {
+    pub(super) fn call(&mut self, call: &FuncCall) -> Ty {
+        let names = strings(&call.funcname);
+        if call.funcformat() == CoercionForm::CoerceSqlSyntax && names == ["pg_catalog", "system_user"] {
+            self.needs_version(Version::V16, "SYSTEM_USER", call.location);
+        }
+        let named = call.args.iter().any(|node| matches!(node.node, Some(NodeEnum::NamedArgExpr(_))));
+        let mut arguments = self.expressions(&call.args);
+        for node in &call.agg_order {
+            let Some(NodeEnum::SortBy(sort)) = &node.node else { continue };
+            self.order(std::slice::from_ref(node), &[]);
+            if call.agg_within_group && sort.node.is_some() {
+                arguments.push(Ty::Unknown);
+            }
+        }
+        self.optional(call.agg_filter.as_deref());
+        if let Some(window) = call.over.as_deref() {
+            self.window(window);
+        }
+        if self.special_call(&names, &call.args, call.location) {
+            return Ty::Unknown;
+        }
+        let unknown = vec![Ty::Unknown; arguments.len()];
+        let form = Form {
+            counted: !call.agg_within_group,
+            variadic: call.func_variadic,
+            ..Form::new(if named { &unknown } else { &arguments })
+        };
+        self.call_form(&names, form, call.location)
+    }
+
+    pub(super) fn call_by_name(&mut self, names: &[&str], arguments: &[Ty], location: i32) -> Ty {
+        self.call_form(names, Form::new(arguments), location)
+    }
+
+    /// Counts every function that a call may mean; its result's type.
+    pub(super) fn call_form(&mut self, names: &[&str], form: Form<'_>, location: i32) -> Ty {
+        let (schema, name) = qualified(names);
+        let Some(all) = self.candidates(schema, name) else { return Ty::Unknown };
+        let usable: Vec<Candidate> = all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
+        for candidate in &usable {
+            self.count(candidate, form, location);
+        }
+        let cast = form.arguments.len() == 1 && self.cast_by_name(schema, name, form.arguments, location);
+        if usable.is_empty() && !cast {
+            self.missing(UnresolvedKind::Function, form.verb, &names.join("."), location);
+        }
+        if cast {
+            return Ty::Unknown;
+        }
+        usable.iter().map(Candidate::result).reduce(Ty::merge_results).unwrap_or(Ty::Unknown)
+    }
+
+    fn usable(&mut self, candidate: &Candidate, form: &Form<'_>) -> bool {
+        let count = form.arguments.len();
+        if !candidate.takes(count, form) {
+            return false;
+        }
+        if !form.counted {
+            return true;
+        }
+        let fixed = candidate.declared().len() - usize::from(candidate.variadic() && !form.variadic);
+        let declared: Vec<u32> = candidate.declared().iter().copied().take(fixed).collect();
+        if form.of_row && !declared.iter().all(|of| self.takes_row(*of)) {
+            return false;
+        }
+        form.arguments.iter().zip(declared).all(|(of, declared)| self.passes(*of, declared))
+    }
+
+    /// Whether a declared type takes a row: a composite or polymorphic type, or a domain over one.
+    fn takes_row(&mut self, oid: u32) -> bool {
+        let oid = self.base(oid);
+        Ty::takes_anything(oid) || (oid >= FIRST_USER && self.user_type(oid).is_none_or(|of| of.kind == 'c'))
+    }
+
+    fn count(&mut self, candidate: &Candidate, form: Form<'_>, location: i32) {
+        match candidate {
+            Candidate::Builtin(function) => {
+                let position = self.position(location);
+                let object = Object::Function(function.signature());
+                let baseline = function.harmless() && form.verb == Verb::Execute;
+                let via = self.via.clone();
+                self.access(Access { baseline, via, position, ..Access::new(self.verb(form.verb), object) });
+            }
+            Candidate::Own(function) => {
+                self.execute(function, form.verb, location);
+                for (of, declared) in form.arguments.iter().zip(&function.arguments) {
+                    if *of != Ty::Unknown {
+                        self.cast(*of, Ty::of(*declared), 'i', location);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts a function that is not built in.
+    pub(super) fn execute(&mut self, function: &Function, verb: Verb, location: i32) {
+        let position = self.position(location);
+        let builtin = builtin::function_by_oid(self.scope.version, function.oid);
+        let harmless = match (&builtin, &function.extension) {
+            (Some(builtin), _) => builtin.harmless(),
+            (None, Some(extension)) => reviewed::harmless(extension, &function.name),
+            (None, None) => false,
+        };
+        let access = Access::new(self.verb(verb), Object::Function(function.signature()));
+        let baseline = harmless && verb == Verb::Execute;
+        self.access(Access { baseline, via: self.via.clone(), position, ..access });
+        if self.scope.doubt.catalog && builtin.is_none() {
+            self.plain(verb, Object::Unresolved(format!("{}.{}", function.schema, function.name)), location);
+        }
+    }
+
+    /// All functions of a name in the path, and none while the server must be asked.
+    fn candidates(&mut self, schema: Option<&str>, name: &str) -> Option<Vec<Candidate>> {
+        let mut all = Vec::new();
+        let mut pending = false;
+        for place in self.function_schemas(schema) {
+            if place == "pg_catalog" {
+                let builtins = builtin::functions(self.scope.version, name);
+                if !builtins.is_empty() {
+                    all.extend(builtins.into_iter().map(Candidate::Builtin));
+                    continue;
+                }
+            }
+            match self.scope.catalog.functions(&place, name) {
+                Some(functions) => all.extend(functions.iter().cloned().map(Candidate::Own)),
+                None if place == "information_schema" && schema.is_none() => {}
+                None => {
+                    self.needs.functions.insert((place, name.to_owned()));
+                    pending = true;
+                }
+            }
+        }
+        (!pending).then_some(all)
+    }
+
+    /// `name(x)` is a cast where `name` is a type. Built-in types bring nothing but built-in casts.
+    fn cast_by_name(&mut self, schema: Option<&str>, name: &str, arguments: &[Ty], location: i32) -> bool {
+        let from = arguments.first().copied().unwrap_or(Ty::Unknown);
+        let mut found = false;
+        let mut places = self.function_schemas(schema);
+        places.extend(self.scope.temp_schema.filter(|_| schema.is_none()).map(str::to_owned));
+        for place in places {
+            if place == "pg_catalog" {
+                if let Some(oid) = builtin::type_named(self.scope.version, name) {
+                    found = true;
+                    self.cast(from, Ty::of(oid), 'e', location);
+                }
+                continue;
+            }
+            match self.scope.catalog.type_named(&place, name) {
+                Some(Some(of)) => {
+                    found = true;
+                    let to = Ty::of(of.oid);
+                    self.cast(from, to, 'e', location);
+                }
+                Some(None) => {}
+                None => {
+                    self.needs.types.insert((place, name.to_owned()));
+                }
+            }
+        }
+        found
+    }
+
+    /// `row.name`, which is `name(row)` where it is no column. Whether there is such a function.
+    pub(super) fn attribute(&mut self, name: &str, row: Ty, location: i32) -> bool {
+        let arguments = [if row == Ty::Literal { Ty::Unknown } else { row }];
+        let form = Form { of_row: true, ..Form::new(&arguments) };
+        let Some(all) = self.candidates(None, name) else { return true };
+        let usable: Vec<Candidate> = all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
+        for candidate in &usable {
+            self.count(candidate, form, location);
+        }
+        !usable.is_empty()
+    }
+
+    /// The FunctionCall message: the function of an OID.
+    pub(super) fn call_oid(&mut self, oid: u32) {
+        if let Some(function) = builtin::function_by_oid(self.scope.version, oid) {
+            // Never baseline: a rule must name it.
+            self.plain(Verb::Execute, Object::Function(function.signature()), -1);
+            return;
+        }
+        match self.scope.catalog.function(oid) {
+            Some(Some(function)) => {
+                let name = function.signature();
+                self.plain(Verb::Execute, Object::Function(name), -1);
+            }
+            Some(None) => {
+                self.missing(UnresolvedKind::Function, Verb::Execute, &format!("the function of OID {oid}"), -1);
+            }
+            None => {
+                self.needs.function_oids.insert(oid);
+            }
+        }
+    }
+
+    /// Functions named by a definition (CREATE TRIGGER, DROP FUNCTION …), all overloads that are not excluded
+    /// by the number of arguments; nothing when the server must be asked or has none.
+    pub(super) fn functions_named(&mut self, names: &[&str], count: Option<usize>) -> Vec<FunctionName> {
+        let (schema, name) = qualified(names);
+        let all = self.candidates(schema, name).unwrap_or_default();
+        let same = all.into_iter().filter(|candidate| count.is_none_or(|count| candidate.declared().len() == count));
+        same.map(|candidate| match candidate {
+            Candidate::Builtin(function) => function.signature(),
+            Candidate::Own(function) => function.signature(),
+        })
+        .collect()
+    }
+
+    pub(super) fn needs_version(&mut self, version: Version, what: &str, location: i32) {
+        if self.scope.version < version {
+            self.newer(what, location);
+        }
+    }
+}
+
+/// The text of a constant, through casts.
+pub(super) fn literal(node: &Node) -> Option<&str> {
+    use pg_query::protobuf::a_const::Val;
+    match node.node.as_ref()? {
+        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
+            Val::Sval(text) => Some(&text.sval),
+            Val::Ival(_) | Val::Fval(_) | Val::Boolval(_) | Val::Bsval(_) => None,
+        },
+        NodeEnum::TypeCast(cast) => literal(cast.arg.as_deref()?),
+        NodeEnum::NamedArgExpr(argument) => literal(argument.arg.as_deref()?),
+        NodeEnum::ColumnRef(_) => None,
+        _ => string(node),
+    }
+}

@@ -1,0 +1,316 @@
+//! What column names mean: the items of FROM clauses, level by level, and what references to them read.
+
+use std::sync::Arc;
+
+use policy::{Columns, Verb};
+
+use super::types::Ty;
+use super::walk::Walk;
+use super::UnresolvedKind;
+use super::builtin::SystemRelation;
+use crate::catalog::Relation;
+
+/// Columns that every table has and no column list names.
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "tableoid", "xmin", "cmin", "xmax", "cmax"];
+
+/// One level of FROM.
+#[derive(Default)]
+pub(super) struct Frame<'a> {
+    pub(super) items: Vec<Item<'a>>,
+}
+
+/// One thing in FROM that columns belong to.
+#[derive(Clone)]
+pub(super) struct Item<'a> {
+    pub(super) alias: String,
+    /// The relation's schema, when it goes by its own name.
+    pub(super) schema: Option<String>,
+    pub(super) columns: ItemColumns<'a>,
+    /// It may have columns that are not known.
+    pub(super) open: bool,
+    /// Reached only by its alias, never by a bare column name.
+    pub(super) qualified_only: bool,
+    /// The relation whose columns these are.
+    pub(super) target: Option<usize>,
+}
+
+#[derive(Clone)]
+pub(super) enum ItemColumns<'a> {
+    Relation(Arc<Relation>),
+    System(SystemRelation<'a>),
+    Made(Vec<Out>),
+}
+
+/// A column of something made in the statement, and the relations' columns behind it.
+#[derive(Clone)]
+pub(super) struct Out {
+    pub(super) name: String,
+    pub(super) of: Ty,
+    pub(super) origins: Vec<(usize, String)>,
+}
+
+impl Out {
+    pub(super) const fn new(name: String, of: Ty) -> Self {
+        Self { name, of, origins: Vec::new() }
+    }
+}
+
+/// What a query gives out.
+#[derive(Clone, Default)]
+pub(super) struct Outputs {
+    pub(super) columns: Vec<(String, Ty)>,
+    /// There may be more than these.
+    pub(super) open: bool,
+}
+
+/// A WITH query in sight.
+#[derive(Clone)]
+pub(super) struct Cte {
+    pub(super) name: String,
+    pub(super) outputs: Outputs,
+}
+
+impl Item<'_> {
+    /// An item of columns that belong to no relation.
+    pub(super) fn made(alias: &str, outputs: &Outputs) -> Self {
+        let columns = outputs.columns.iter().map(|(name, of)| Out::new(name.clone(), *of));
+        Self {
+            alias: alias.to_owned(),
+            schema: None,
+            columns: ItemColumns::Made(columns.collect()),
+            open: outputs.open,
+            qualified_only: false,
+            target: None,
+        }
+    }
+
+    /// Renames the first columns, as `t(a, b)` does.
+    pub(super) fn rename(&mut self, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        let mut columns = self.outs();
+        for (at, name) in names.iter().enumerate() {
+            match columns.get_mut(at) {
+                Some(column) => column.name.clone_from(name),
+                None => columns.push(Out::new(name.clone(), Ty::Unknown)),
+            }
+        }
+        self.columns = ItemColumns::Made(columns);
+    }
+
+    /// Its columns with what is behind them.
+    pub(super) fn outs(&self) -> Vec<Out> {
+        let origins = |name: &str| self.target.map(|target| (target, name.to_owned())).into_iter().collect();
+        match &self.columns {
+            ItemColumns::Relation(relation) => relation
+                .columns
+                .iter()
+                .map(|c| Out { name: c.name.clone(), of: Ty::of(c.of), origins: origins(&c.name) })
+                .collect(),
+            ItemColumns::System(relation) => relation
+                .columns()
+                .map(|(name, of)| Out { name: name.to_owned(), of: Ty::of(of), origins: origins(name) })
+                .collect(),
+            ItemColumns::Made(columns) => columns.clone(),
+        }
+    }
+
+    /// The type of a column and what is behind it, if the item has it.
+    fn column(&self, name: &str) -> Option<(Ty, Vec<(usize, String)>)> {
+        let own = |of: Ty| (of, self.target.map(|target| (target, name.to_owned())).into_iter().collect());
+        let found = match &self.columns {
+            ItemColumns::Relation(relation) => {
+                relation.columns.iter().find(|c| c.name == name).map(|c| own(Ty::of(c.of)))
+            }
+            ItemColumns::System(relation) => relation.column(name).map(|of| own(Ty::of(of))),
+            ItemColumns::Made(columns) => {
+                let same: Vec<&Out> = columns.iter().filter(|c| c.name == name).collect();
+                same.first().map(|first| (first.of, same.iter().flat_map(|c| c.origins.clone()).collect()))
+            }
+        };
+        let system = self.target.is_some() && SYSTEM_COLUMNS.contains(&name);
+        found.or_else(|| system.then(|| own(Ty::Unknown)))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.column(name).is_some()
+    }
+
+    /// The type of a column.
+    pub(super) fn type_of(&self, name: &str) -> Ty {
+        self.column(name).map_or(Ty::Unknown, |(of, _)| of)
+    }
+
+    fn row_type(&self) -> Ty {
+        match &self.columns {
+            ItemColumns::Relation(relation) if relation.row_type != 0 => Ty::of(relation.row_type),
+            ItemColumns::Relation(_) | ItemColumns::System(_) | ItemColumns::Made(_) => Ty::RECORD,
+        }
+    }
+
+    /// What a walk reads of it when the whole row is asked for.
+    fn whole(&self) -> Whole {
+        match (&self.columns, self.target) {
+            (ItemColumns::Made(columns), _) => {
+                Whole::Columns(columns.iter().flat_map(|c| c.origins.clone()).collect())
+            }
+            (_, Some(target)) => Whole::Target(target),
+            (_, None) => Whole::Columns(Vec::new()),
+        }
+    }
+}
+
+enum Whole {
+    Target(usize),
+    Columns(Vec<(usize, String)>),
+}
+
+impl<'a> Walk<'a> {
+    /// Levels of FROM from the innermost outwards.
+    fn levels(&self) -> impl Iterator<Item = &Frame<'a>> {
+        std::iter::once(&self.level).chain(self.outer.iter().rev())
+    }
+
+    /// Walks with a level of FROM of its own.
+    pub(super) fn on_new_level<T>(&mut self, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.outer.push(std::mem::take(&mut self.level));
+        let result = walk(self);
+        self.level = self.outer.pop().unwrap_or_default();
+        result
+    }
+
+    pub(super) fn mark(&mut self, target: usize, column: &str) {
+        if let Some(target) = self.targets.get_mut(target) {
+            target.read(Columns::Set(std::iter::once(column.to_owned()).collect()));
+        }
+    }
+
+    fn mark_whole(&mut self, whole: Whole) {
+        match whole {
+            Whole::Target(target) => {
+                if let Some(target) = self.targets.get_mut(target) {
+                    target.read(Columns::All);
+                }
+            }
+            Whole::Columns(columns) => {
+                for (target, column) in columns {
+                    self.mark(target, &column);
+                }
+            }
+        }
+    }
+
+    /// A bare name: a column of the innermost level that has one, all of them where several do; else a row.
+    pub(super) fn bare(&mut self, name: &str, location: i32) -> Ty {
+        let mut open = false;
+        let mut hits = Vec::new();
+        for frame in self.levels() {
+            let items = frame.items.iter().filter(|item| !item.qualified_only);
+            open |= items.clone().any(|item| item.open);
+            hits = items.filter_map(|item| item.column(name)).collect();
+            if !hits.is_empty() {
+                break;
+            }
+        }
+        if !hits.is_empty() {
+            let of = hits.iter().map(|(of, _)| *of).reduce(Ty::merge).unwrap_or(Ty::Unknown);
+            for (target, column) in hits.into_iter().flat_map(|(_, origins)| origins) {
+                self.mark(target, &column);
+            }
+            return of;
+        }
+        let rows = self.levels().find_map(|frame| frame.items.iter().find(|i| i.alias == name));
+        if let Some((whole, of)) = rows.map(|item| (item.whole(), item.row_type())) {
+            self.mark_whole(whole);
+            return of;
+        }
+        if !open {
+            self.missing_column(None, name, location);
+        }
+        Ty::Unknown
+    }
+
+    /// `alias.column`, or `schema.alias.column`.
+    pub(super) fn qualified(&mut self, schema: Option<&str>, alias: &str, name: &str, location: i32) -> Ty {
+        let Some(items) = self.items_of(schema, alias) else {
+            self.missing_column(Some(alias), name, location);
+            return Ty::Unknown;
+        };
+        let hits: Vec<_> = items.iter().filter_map(|item| item.column(name)).collect();
+        if !hits.is_empty() {
+            let of = hits.iter().map(|(of, _)| *of).reduce(Ty::merge).unwrap_or(Ty::Unknown);
+            for (target, column) in hits.into_iter().flat_map(|(_, origins)| origins) {
+                self.mark(target, &column);
+            }
+            return of;
+        }
+        let open = items.iter().any(|item| item.open);
+        if items.iter().any(|item| item.open && item.target.is_some()) {
+            // The relation itself is missing or not yet read.
+            return Ty::Unknown;
+        }
+        let row = items.first().map_or(Ty::RECORD, Item::row_type);
+        let wholes: Vec<Whole> = items.iter().map(|item| item.whole()).collect();
+        // Not a column: `t.f` is f(t), whichever functions of that name take a row.
+        if self.attribute(name, row, location) {
+            for whole in wholes {
+                self.mark_whole(whole);
+            }
+        } else if !open {
+            self.missing_column(Some(alias), name, location);
+        }
+        Ty::Unknown
+    }
+
+    /// `alias.*`: reads everything of it. The columns it stands for.
+    pub(super) fn star_of(&mut self, schema: Option<&str>, alias: &str, location: i32) -> Outputs {
+        let Some(items) = self.items_of(schema, alias) else {
+            self.missing_column(Some(alias), "*", location);
+            return Outputs::default();
+        };
+        self.star_over(&items)
+    }
+
+    /// `*`: reads everything of the innermost level.
+    pub(super) fn star(&mut self) -> Outputs {
+        let items: Vec<Item<'a>> = self.level.items.iter().filter(|i| !i.qualified_only).cloned().collect();
+        self.star_over(&items)
+    }
+
+    fn star_over(&mut self, items: &[Item<'a>]) -> Outputs {
+        let mut outputs = Outputs::default();
+        for item in items {
+            self.mark_whole(item.whole());
+            outputs.columns.extend(item.outs().into_iter().map(|out| (out.name, out.of)));
+            outputs.open |= item.open;
+        }
+        outputs
+    }
+
+    /// The items that go by a name, on the innermost level that has one.
+    fn items_of(&self, schema: Option<&str>, alias: &str) -> Option<Vec<Item<'a>>> {
+        self.levels().find_map(|frame| {
+            let same = |item: &&Item<'a>| {
+                item.alias == alias && schema.is_none_or(|wanted| self.same_schema(item.schema.as_deref(), wanted))
+            };
+            let items: Vec<Item<'a>> = frame.items.iter().filter(same).cloned().collect();
+            (!items.is_empty()).then_some(items)
+        })
+    }
+
+    fn same_schema(&self, own: Option<&str>, wanted: &str) -> bool {
+        let wanted = if wanted == "pg_temp" { self.scope.temp_schema.unwrap_or(wanted) } else { wanted };
+        own == Some(wanted)
+    }
+
+    fn missing_column(&mut self, alias: Option<&str>, name: &str, location: i32) {
+        let full = alias.map_or_else(|| name.to_owned(), |alias| format!("{alias}.{name}"));
+        self.missing(UnresolvedKind::Column, Verb::Select, &full, location);
+        let known = self.levels().flat_map(|frame| &frame.items).flat_map(Item::outs).map(|out| out.name);
+        let close = super::suggest::closest(name, known);
+        if let Some(last) = self.unresolved.last_mut() {
+            last.suggestion = close;
+        }
+    }
+}

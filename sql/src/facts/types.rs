@@ -1,0 +1,219 @@
+//! As much of types as is needed to tell which functions, operators and casts cannot be meant.
+
+use pg_query::protobuf::TypeName;
+use policy::Verb;
+
+use super::names;
+use super::walk::Walk;
+
+/// OIDs below this are PostgreSQL's own.
+pub(super) const FIRST_USER: u32 = 16_384;
+
+pub(super) const BOOL: u32 = 16;
+pub(super) const INT8: u32 = 20;
+pub(super) const INT4: u32 = 23;
+pub(super) const TEXT: u32 = 25;
+pub(super) const NUMERIC: u32 = 1700;
+const UNKNOWN: u32 = 705;
+const RECORD: u32 = 2249;
+
+/// Types that take any argument, or any array, row, range: `any`, `anyelement` and so on, and `record`.
+const POLYMORPHIC: [u32; 15] =
+    [2249, 2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080, 2287, 705];
+
+/// Built-in types between whose families no implicit cast exists.
+const FAMILIES: [&[u32]; 9] = [
+    &[20, 21, 23, 700, 701, 1700, 26, 790],
+    &[25, 1043, 1042, 19, 18],
+    &[16],
+    &[1082, 1114, 1184],
+    &[1083, 1266, 1186],
+    &[2950],
+    &[114],
+    &[3802],
+    &[17],
+];
+
+/// What is known of an expression's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ty {
+    /// Nothing.
+    Unknown,
+    /// A quoted literal, NULL, or a parameter without a type: becomes whatever is wanted.
+    Literal,
+    /// This one.
+    Known(u32),
+}
+
+impl Ty {
+    pub(super) const RECORD: Self = Self::Known(RECORD);
+    pub(super) const BOOL: Self = Self::Known(BOOL);
+
+    /// The type of a column or a result.
+    pub(super) const fn of(oid: u32) -> Self {
+        match oid {
+            0 => Self::Unknown,
+            UNKNOWN => Self::Literal,
+            oid => Self::Known(oid),
+        }
+    }
+
+    /// What a result of a declared type is: a polymorphic one may be anything.
+    pub(super) fn result(oid: u32) -> Self {
+        if POLYMORPHIC.contains(&oid) && oid != RECORD { Self::Unknown } else { Self::of(oid) }
+    }
+
+    /// The type of a call that may mean functions with either result.
+    pub(super) fn merge_results(self, other: Self) -> Self {
+        if self == other { self } else { Self::Unknown }
+    }
+
+    /// Whether a declared type takes a row and much else.
+    pub(super) fn takes_anything(oid: u32) -> bool {
+        POLYMORPHIC.contains(&oid)
+    }
+
+    /// Any order, to sort by.
+    pub(super) const fn order(self) -> u64 {
+        match self {
+            Self::Unknown => 0,
+            Self::Literal => 1,
+            Self::Known(oid) => 2 + oid as u64,
+        }
+    }
+
+    /// What is known where either may be meant.
+    pub(super) fn merge(self, other: Self) -> Self {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Self::Literal, known) | (known, Self::Literal) => known,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// A type as written: its OID where it is known. The types of arrays are known for built-in elements only.
+    pub(super) fn type_name(&mut self, name: &TypeName) -> Ty {
+        let names = names::strings(&name.names);
+        let (schema, last) = names::qualified(&names);
+        if name.pct_type || last.is_empty() {
+            return Ty::Unknown;
+        }
+        let Some(oid) = self.type_named(schema, last, name.location) else { return Ty::Unknown };
+        if name.array_bounds.is_empty() {
+            return Ty::of(oid);
+        }
+        if oid < FIRST_USER {
+            super::builtin::type_named(self.scope.version, &format!("_{last}")).map_or(Ty::Unknown, Ty::of)
+        } else {
+            // An array of a user's type: its elements are what casts and checks are about.
+            self.cast(Ty::Unknown, Ty::of(oid), 'e', name.location);
+            Ty::Unknown
+        }
+    }
+
+    /// The type under a domain, through all its levels.
+    pub(super) fn base(&mut self, oid: u32) -> u32 {
+        let mut oid = oid;
+        for _ in 0..16 {
+            match self.user_type(oid) {
+                Some(of) if of.kind == 'd' && of.base != 0 => oid = of.base,
+                _ => return oid,
+            }
+        }
+        oid
+    }
+
+    /// Whether an argument of a type may be passed where another is declared, without being told to. True
+    /// unless that is known to be impossible.
+    pub(super) fn passes(&mut self, from: Ty, to: u32) -> bool {
+        let Ty::Known(from) = from else { return true };
+        if from == to || POLYMORPHIC.contains(&to) {
+            return true;
+        }
+        let (from, to) = (self.base(from), self.base(to));
+        if from == to || POLYMORPHIC.contains(&to) {
+            return true;
+        }
+        if from < FIRST_USER && to < FIRST_USER {
+            let family = |oid: u32| FAMILIES.iter().position(|family| family.contains(&oid));
+            return match (family(from), family(to)) {
+                (Some(left), Some(right)) => left == right,
+                _ => true,
+            };
+        }
+        let is_array = |walk: &mut Self, oid: u32| walk.user_type(oid).is_some_and(|of| of.element != 0);
+        if is_array(self, from) && is_array(self, to) {
+            return true;
+        }
+        let Some(casts) = self.user_casts() else { return true };
+        casts.iter().any(|cast| cast.context == 'i' && cast.source == from && cast.target == to)
+            || (from >= FIRST_USER && to >= FIRST_USER && self.may_be_row(from) && self.may_be_row(to))
+    }
+
+    /// Rows of one table pass as rows of its parents.
+    fn may_be_row(&mut self, oid: u32) -> bool {
+        self.user_type(oid).is_none_or(|of| of.kind == 'c')
+    }
+
+    fn user_casts(&mut self) -> Option<std::sync::Arc<[std::sync::Arc<crate::catalog::Cast>]>> {
+        let known = self.scope.catalog.casts().cloned();
+        if known.is_none() {
+            self.needs.casts = true;
+        }
+        known
+    }
+
+    /// Counts what a cast runs: the functions of users' casts that may be meant, and a domain's checks.
+    /// `context` is `e`xplicit, `a`ssignment or `i`mplicit.
+    pub(super) fn cast(&mut self, from: Ty, to: Ty, context: char, location: i32) {
+        let Ty::Known(to) = to else { return };
+        if from == Ty::Known(to) {
+            return;
+        }
+        self.checks(to);
+        let to = self.base(to);
+        let element = self.user_type(to).map_or(0, |of| of.element);
+        if element >= FIRST_USER {
+            self.cast(Ty::Unknown, Ty::of(element), context, location);
+        }
+        let from = match from {
+            Ty::Literal => return,
+            Ty::Known(from) => Some(self.base(from)),
+            Ty::Unknown => None,
+        };
+        // Between built-in types there are only built-in casts, all harmless.
+        if from.is_some_and(|from| from < FIRST_USER) && to < FIRST_USER {
+            return;
+        }
+        let Some(casts) = self.user_casts() else { return };
+        for cast in casts.iter() {
+            let usable = match context {
+                'e' => true,
+                'a' => cast.context != 'e',
+                _ => cast.context == 'i',
+            };
+            if usable && cast.target == to && from.is_none_or(|from| from == cast.source) {
+                if let Some(function) = &cast.function {
+                    self.execute(function, Verb::Execute, location);
+                }
+            }
+        }
+    }
+
+    /// Counts the checks of a domain, and of the domains under it.
+    fn checks(&mut self, oid: u32) {
+        let mut oid = oid;
+        for _ in 0..16 {
+            let Some(of) = self.user_type(oid) else { return };
+            if of.kind != 'd' {
+                return;
+            }
+            for check in &of.checks {
+                self.elsewhere(&check.path, None, |walk| walk.check(check.statement.as_ref()));
+            }
+            oid = of.base;
+        }
+    }
+}
