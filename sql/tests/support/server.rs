@@ -1,0 +1,160 @@
+//! A real PostgreSQL for one test binary: made in a temporary folder, reached over its socket, gone at the end.
+#![expect(dead_code, reason = "each test binary uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use chaperone_sql::builtins::Version;
+use chaperone_sql::{Catalog, Doubt, Facts, Needs, Scope, SessionNames, Statement, Unready};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// A running server.
+pub struct Server {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    pub version: Version,
+}
+
+/// A session on it, with a catalog of what was asked through it.
+pub struct Session {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    pub catalog: Catalog,
+    pub names: SessionNames,
+    /// Questions asked so far.
+    pub asked: usize,
+}
+
+impl Server {
+    /// Starts the newest server that is installed.
+    pub fn start() -> Self {
+        let (bin, version) = newest();
+        let folder = tempfile::Builder::new().prefix("sql-test").tempdir_in("/tmp").unwrap();
+        run("chown", &["postgres", folder.path().to_str().unwrap()]);
+        let server = Self { folder, bin, version };
+        let data = server.path("data");
+        server.as_postgres("initdb", &["-D", &data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
+        let options = format!("-c listen_addresses='' -c fsync=off -k {}", server.folder.path().display());
+        server.as_postgres("pg_ctl", &["-D", &data, "-o", &options, "-l", &server.path("log"), "-w", "start"]);
+        server
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn as_postgres(&self, program: &str, arguments: &[&str]) {
+        let program = self.bin.join(program);
+        let mut all = vec!["-u", "postgres", "--", program.to_str().unwrap()];
+        all.extend(arguments);
+        run("runuser", &all);
+    }
+
+    /// Runs a script of statements as the superuser.
+    pub fn script(&self, sql: &str) {
+        let session = self.connect();
+        session.runtime.block_on(session.client.batch_execute(sql)).unwrap_or_else(|e| panic!("{e:?}"));
+    }
+
+    pub fn connect(&self) -> Session {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let config = format!("host={} user=postgres dbname=postgres", self.folder.path().display());
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(&config, NoTls)).unwrap();
+        runtime.spawn(async move { drop(connection.await) });
+        let catalog = Catalog::new(self.version);
+        Session { client, runtime, catalog, names: SessionNames::default(), asked: 0 }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let data = self.path("data");
+        self.as_postgres("pg_ctl", &["-D", &data, "-m", "immediate", "-w", "stop"]);
+    }
+}
+
+impl Session {
+    pub fn run(&self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap_or_else(|e| panic!("{e:?}: {sql}"));
+    }
+
+    /// Whether the server takes the statement, without keeping what it does.
+    pub fn accepts(&self, sql: &str) -> Result<(), String> {
+        self.runtime.block_on(self.client.prepare(sql)).map(drop).map_err(|e| format!("{e:?}"))
+    }
+
+    pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let messages = self.runtime.block_on(self.client.simple_query(sql));
+        let messages = messages.unwrap_or_else(|e| panic!("{e:?}: {sql}"));
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
+    }
+
+    pub fn ask(&mut self, needs: &Needs) {
+        for question in needs.questions() {
+            let rows = self.rows(question.sql());
+            self.asked += 1;
+            self.catalog.answer(&question, &rows).unwrap_or_else(|e| panic!("{e}: {rows:?}"));
+        }
+    }
+
+    pub fn search_path(&self) -> Vec<String> {
+        let rows = self.rows("SELECT pg_catalog.unnest(pg_catalog.current_schemas(true))");
+        rows.into_iter().filter_map(|mut row| row.remove(0)).collect()
+    }
+
+    /// The facts of a statement, asking as often as it takes.
+    pub fn facts(&mut self, statement: &Arc<Statement>, doubt: Doubt) -> Result<Facts, chaperone_sql::Refused> {
+        let path = self.search_path();
+        let temp = path.iter().find(|schema| schema.starts_with("pg_temp_")).cloned();
+        for _ in 0..20 {
+            let scope = Scope {
+                version: self.catalog.version(),
+                search_path: &path,
+                temp_schema: temp.as_deref(),
+                catalog: &self.catalog,
+                session: &self.names,
+                parameter_types: &[],
+                user: "postgres",
+                database: "postgres",
+                doubt,
+            };
+            match chaperone_sql::facts(statement, &scope) {
+                Ok(facts) => return Ok(facts),
+                Err(Unready::Refused(refused)) => return Err(refused),
+                Err(Unready::Needs(needs)) => self.ask(&needs),
+            }
+        }
+        panic!("the same names are needed again and again");
+    }
+}
+
+fn newest() -> (PathBuf, Version) {
+    let versions = [
+        ("18", Version::V18),
+        ("17", Version::V17),
+        ("16", Version::V16),
+        ("15", Version::V15),
+        ("14", Version::V14),
+        ("13", Version::V13),
+    ];
+    let installed = versions.into_iter().find_map(|(number, version)| {
+        let bin = Path::new("/usr/lib/postgresql").join(number).join("bin");
+        bin.join("initdb").exists().then_some((bin, version))
+    });
+    installed.expect("a PostgreSQL server under /usr/lib/postgresql")
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).current_dir("/tmp");
+    // The server keeps its parent's output open: no pipe.
+    let log = tempfile::NamedTempFile::new().unwrap();
+    command.stdout(log.reopen().unwrap()).stderr(log.reopen().unwrap());
+    let status = command.status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}: {}", std::fs::read_to_string(log.path()).unwrap());
+}
