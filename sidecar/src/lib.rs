@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod args;
 pub mod capture;
+pub mod connection;
 pub mod control;
 pub mod credentials;
 pub mod dns;
@@ -13,7 +14,9 @@ pub mod logging;
 pub mod policy;
 pub mod postgres;
 pub mod recorder;
+pub mod runtime;
 pub mod spool;
+pub mod standalone;
 pub mod stream;
 pub mod upstream;
 pub mod workers;

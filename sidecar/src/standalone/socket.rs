@@ -1,6 +1,6 @@
 //! The control socket of a standalone sidecar: HTTP over a Unix socket, for this user alone.
 
-use std::{convert::Infallible, fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{convert::Infallible, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -21,7 +21,8 @@ pub type Reload = oneshot::Sender<Result<String, String>>;
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub async fn serve(path: &Path, documents: Documents, reloads: mpsc::Sender<Reload>) -> io::Result<()> {
+pub async fn serve(path: PathBuf, documents: Documents, reloads: mpsc::Sender<Reload>) -> io::Result<()> {
+    let path = path.as_path();
     // A socket that an ended process left behind.
     if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Installs what is missing on this machine where it may, and says what is missing where it may not.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# Debian packages by a file that each brings. `bench` alone needs pgbouncer and haproxy.
+packages=(
+  gcc:/usr/bin/gcc make:/usr/bin/make git:/usr/bin/git curl:/usr/bin/curl jq:/usr/bin/jq python3:/usr/bin/python3
+  openssl:/usr/bin/openssl libc6-dev:/usr/include/stdio.h libseccomp-dev:/usr/include/seccomp.h
+  iproute2:/usr/bin/nstat iptables:/usr/sbin/iptables nftables:/usr/sbin/nft conntrack:/usr/sbin/conntrack
+  ipset:/usr/sbin/ipset busybox-static:/bin/busybox shellcheck:/usr/bin/shellcheck procps:/usr/bin/pgrep
+  postgresql:/usr/share/postgresql-common/server/postgresql.mk pgbouncer:/usr/sbin/pgbouncer haproxy:/usr/sbin/haproxy
+)
+
+missing=()
+for entry in "${packages[@]}"; do
+  [[ -e ${entry#*:} ]] || missing+=("${entry%%:*}")
+done
+# pg_query's build script reads C headers with libclang.
+compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || missing+=(libclang-dev)
+compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-common-"$(apt-cache show libclang-dev 2>/dev/null | sed -n 's/^Depends: libclang-\([0-9]*\)-dev.*/\1/p' | head -n 1)"-dev)
+# postgresql-common brings its .mk only with the server's development files; the server itself is what counts.
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && missing=("${missing[@]/postgresql/}")
+wanted=()
+for package in "${missing[@]}"; do [[ -z $package ]] || wanted+=("$package"); done
+
+if [[ ${#wanted[@]} -gt 0 ]]; then
+  if ! command -v apt-get >/dev/null; then
+    fail "these Debian packages, or their like, are missing: ${wanted[*]}"
+  elif [[ $EUID -ne 0 ]]; then
+    fail "these packages are missing; as root: apt-get install ${wanted[*]}"
+  fi
+  heading "installing ${wanted[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  # No service may start because a package was installed.
+  mkdir -p /etc/postgresql-common
+  [[ -e /etc/postgresql-common/createcluster.conf ]] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+fi
+
+command -v rustup >/dev/null || fail "rustup is missing; install it from rustup.rs, then run this again"
+(cd "$root" && rustup show active-toolchain >/dev/null 2>&1) || (cd "$root" && rustup toolchain install)
+needed=$(awk '$1 == "go" {print $2}' "$root/e2e/cluster/tools/kubernetes/go.mod")
+command -v go >/dev/null || fail "Go $needed or newer is missing; it builds the test cluster's tools"
+found=$(go env GOVERSION)
+[[ $(printf '%s\n' "$needed" "${found#go}" | sort -V | head -n 1) == "$needed" ]] || fail "Go $needed or newer is needed, here is ${found#go}"
