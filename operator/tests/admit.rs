@@ -119,6 +119,23 @@ fn nobody_connects_to_the_sidecar(
     assert_eq!(connected(subresource, &options, &namespace(label)).is_ok(), admitted);
 }
 
+#[test]
+fn a_pod_without_sidecar_gets_no_token_of_ours() {
+    let source = json!({"serviceAccountToken": {"audience": "chaperone.dev", "path": "t"}});
+    let pod = json!({
+        "metadata": {"annotations": {"chaperone.dev/inject": "false"}},
+        "spec": {
+            "containers": [{"name": "agent", "image": "agent:1"}],
+            "volumes": [{"name": "t", "projected": {"sources": [source]}}],
+        },
+    });
+    let settings = settings();
+    for namespace in [namespace("enabled"), Namespace { name: "plain".to_owned(), ..Namespace::default() }] {
+        let expectation = Expectation { settings: &settings, roots: ROOTS, namespace: &namespace };
+        assert!(created(&pod, expectation).is_err());
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resource {

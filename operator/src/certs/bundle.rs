@@ -128,3 +128,6 @@ async fn apply<K: Configuration>(api: &Api<K>, name: &str, patch: &Value) -> boo
 fn failed<K: Configuration>(what: &'static str, error: &(dyn std::error::Error + 'static)) {
     warn!(kind = K::KIND, what, error, "root certificates not applied");
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,14 +92,22 @@ fn is_injected(pod: &Pod) -> bool {
     output(pod, INJECTED).is_some() || first.is_some_and(|container| container.name == FENCE)
 }
 
+/// A pod without a sidecar must not pass for one that has it.
 fn unclaimed(pod: &Pod) -> Result<(), Refusal> {
+    const INSTEAD: &str =
+        "remove it, or ask for a sidecar with the annotation `chaperone.dev/inject: \"true\"`";
     let claimed =
         [INJECTED, VERSION, CHAIN, ADMITTED_LABELS].into_iter().find(|key| output(pod, key).is_some());
-    match claimed {
-        Some(key) => Err(Refusal::new(
-            format!("`{key}` is written by Chaperone alone, and this pod has no sidecar"),
-            "remove it, or ask for a sidecar with the annotation `chaperone.dev/inject: \"true\"`",
-        )),
+    if let Some(key) = claimed {
+        let what = format!("`{key}` is written by Chaperone alone, and this pod has no sidecar");
+        return Err(Refusal::new(what, INSTEAD));
+    }
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    match volumes.find(|volume| rules::asks_for_token(volume)) {
+        Some(volume) => {
+            let what = format!("the volume `{}` asks for a token that only a sidecar may have", volume.name);
+            Err(Refusal::new(what, INSTEAD))
+        }
         None => Ok(()),
     }
 }

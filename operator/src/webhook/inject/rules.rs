@@ -89,10 +89,7 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
             "choose a name that does not start with `chaperone-`",
         ));
     }
-    let tokens = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-    let mut audiences =
-        tokens.filter_map(|source| source.service_account_token.as_ref()?.audience.as_deref());
-    if audiences.any(|audience| audience == channel::TOKEN_AUDIENCE) {
+    if asks_for_token(volume) {
         return Err(Refusal::new(
             format!("the volume `{name}` asks for a token of the audience `{}`", channel::TOKEN_AUDIENCE),
             "remove it: only the sidecar may have one",
@@ -108,6 +105,13 @@ fn check_volume(volume: &Volume) -> Result<(), Refusal> {
         )),
         None => Ok(()),
     }
+}
+
+/// Whether a volume holds what only a sidecar may show to the operator.
+pub(crate) fn asks_for_token(volume: &Volume) -> bool {
+    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let mut tokens = sources.filter_map(|source| source.service_account_token.as_ref());
+    tokens.any(|token| token.audience.as_deref() == Some(channel::TOKEN_AUDIENCE))
 }
 
 /// Is `path` one of the node's directories, above it, or in it.
