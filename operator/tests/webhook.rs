@@ -28,7 +28,7 @@ use kube::Client;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ struct Cluster {
     secret: Option<Value>,
     connections: Vec<Value>,
     readable_secrets: Vec<String>,
+    /// Told when the namespace `slow` is asked for, which is never answered.
+    asked: Arc<Notify>,
 }
 
 type Shared = Arc<Mutex<Cluster>>;
@@ -57,13 +59,14 @@ fn api_server(cluster: &Shared) -> Client {
     Client::new(router, "default")
 }
 
-async fn namespace(Path(name): Path<String>) -> Response {
+async fn namespace(State(cluster): State<Shared>, Path(name): Path<String>) -> Response {
     let label = match name.as_str() {
         "agents" => "enabled",
         "strict" => "required",
         "slow" => {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            "enabled"
+            let asked = Arc::clone(&cluster.lock().unwrap().asked);
+            asked.notify_one();
+            std::future::pending().await
         }
         _ => return missing(),
     };
@@ -281,12 +284,14 @@ async fn what_cannot_be_read_is_refused() {
 
 #[tokio::test]
 async fn what_is_under_way_is_finished_when_the_operator_stops() {
-    let Served { addr, roots, stop, task } = served(Cluster::default()).await;
+    let asked = Arc::new(Notify::new());
+    let cluster = Cluster { asked: Arc::clone(&asked), ..Cluster::default() };
+    let Served { addr, roots, stop, task } = served(cluster).await;
     let served = Served { addr, roots, stop: stop.clone(), task: tokio::spawn(async {}) };
-    let asked = tokio::spawn(async move { served.ask("/inject", review("CREATE", "slow", &plain())).await });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let answer = tokio::spawn(async move { served.ask("/inject", review("CREATE", "slow", &plain())).await });
+    asked.notified().await;
     stop.cancel();
-    assert_eq!(asked.await.unwrap()["allowed"], false, "answered, not cut off");
+    assert_eq!(answer.await.unwrap()["allowed"], false, "answered, not cut off");
     task.await.unwrap();
     assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "nobody listens any more");
 }
