@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use needs::Needs;
-pub(crate) use object::{Cast, Function, Operator, Relation, Type};
+pub(crate) use object::{Cast, Function, Operator, Relation, Type, View, spelling};
 pub use question::Question;
 use question::Subject;
 

@@ -274,6 +274,9 @@ fn finish(mut walk: Walk<'_>, tag: Tag) -> Result<Facts, Unready> {
     if !walk.needs.is_empty() {
         return Err(Unready::Needs(walk.needs));
     }
+    if walk.runs_code && !walk.explaining {
+        walk.effects.push(Effect::SearchPathMayChange);
+    }
     Ok(Facts {
         tag,
         returns_rows: walk.returns_rows,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use policy::RelationName;
+use policy::{Columns, RelationName};
 
 use super::CatalogError;
-use super::object::{Cast, Column, Function, Kind, Operator, Relation, Type, View};
+use super::object::{Cast, Column, Function, Kind, Operator, Relation, Type, View, spelling};
 
 /// One answer, put together.
 #[derive(Debug, Default)]
@@ -46,13 +46,24 @@ struct Loose {
     columns: BTreeMap<(u32, i32), Column>,
     children: BTreeMap<u32, Vec<RelationName>>,
     arguments: BTreeMap<(u32, u32), String>,
-    checks: Vec<(u32, String)>,
-    path: BTreeMap<u32, String>,
+    /// Functions that the checks of a type call.
+    checks: Vec<(u32, u32)>,
+    /// Views, and the functions, relations and columns of each.
+    views: BTreeMap<u32, LooseView>,
     types: Vec<Type>,
     functions: Vec<Function>,
-    relations: Vec<(u32, Relation, Option<String>)>,
+    relations: Vec<(u32, Relation)>,
     operators: Vec<(Operator, u32)>,
     casts: Vec<(Cast, u32)>,
+}
+
+/// A view's rows.
+#[derive(Default)]
+struct LooseView {
+    relations: Vec<RelationName>,
+    columns: BTreeMap<RelationName, Columns>,
+    origins: Vec<(i32, RelationName, String)>,
+    functions: Vec<u32>,
 }
 
 impl Answer {
@@ -67,13 +78,21 @@ impl Answer {
                 Some("c") => loose.column(&row)?,
                 Some("i") => loose.child(&row)?,
                 Some("t") => loose.type_row(&row)?,
-                Some("k") => loose.checks.push((row.number(0)?, row.text(1)?.to_owned())),
-                Some("p") => {
-                    loose.path.insert(row.number(0)?, row.text(1)?.to_owned());
+                Some("k") => loose.checks.push((row.number(0)?, row.number(1)?)),
+                Some("q") => {
+                    loose.views.entry(row.number(0)?).or_default();
                 }
+                Some("w") => loose.view(&row)?.relations.push(RelationName::new(row.text(1)?, row.text(2)?)),
+                Some("v") => loose.view_column(&row)?,
+                Some("m") => {
+                    let origin = (row.number(1)?, RelationName::new(row.text(2)?, row.text(3)?), row.text(4)?.to_owned());
+                    loose.view(&row)?.origins.push(origin);
+                }
+                Some("e") => loose.view(&row)?.functions.push(row.number(1)?),
                 Some("f") => loose.function(&row)?,
                 Some("a") => {
-                    loose.arguments.insert((row.number(0)?, row.number(1)?), row.text(2)?.to_owned());
+                    let spelled = spelling(row.text(2)?, row.text(3)?) + row.text(4)?;
+                    loose.arguments.insert((row.number(0)?, row.number(1)?), spelled);
                 }
                 Some("o") => loose.operator(&row)?,
                 Some("s") => loose.cast(&row)?,
@@ -91,21 +110,7 @@ impl Answer {
     }
 
     fn assemble(&mut self, mut loose: Loose) -> Result<(), CatalogError> {
-        let path: Vec<String> = loose.path.into_values().collect();
-        for mut relation in loose.relations {
-            let (oid, ref mut inner, definition) = (relation.0, &mut relation.1, relation.2);
-            let columns = loose.columns.range((oid, i32::MIN)..=(oid, i32::MAX));
-            inner.columns = columns.map(|(_, column)| column.clone()).collect();
-            inner.children = loose.children.remove(&oid).unwrap_or_default();
-            inner.view = definition.map(|text| view(text, &path));
-            self.relations.insert(oid, relation.1);
-        }
-        for mut of in loose.types {
-            let own = loose.checks.iter().filter(|(oid, _)| *oid == of.oid);
-            of.checks = own.map(|(_, check)| view(format!("SELECT {check}"), &path)).collect();
-            self.types.insert(of.oid, Arc::new(of));
-        }
-        for mut function in loose.functions {
+        for mut function in std::mem::take(&mut loose.functions) {
             let spelled = loose.arguments.range((function.oid, 0)..=(function.oid, u32::MAX));
             function.spelled = spelled.map(|(_, text)| text.clone()).collect();
             if function.spelled.len() != function.arguments.len() {
@@ -113,17 +118,49 @@ impl Answer {
             }
             self.functions.insert(function.oid, Arc::new(function));
         }
+        for (oid, mut relation) in std::mem::take(&mut loose.relations) {
+            let columns = loose.columns.range((oid, i32::MIN)..=(oid, i32::MAX));
+            relation.columns = columns.map(|(_, column)| column.clone()).collect();
+            relation.children = loose.children.remove(&oid).unwrap_or_default();
+            let view = loose.views.remove(&oid);
+            if view.is_none() && relation.kind == Kind::View {
+                // A view that shows no tree would pass for a table.
+                return Err(CatalogError::Row);
+            }
+            relation.view = view.map(|view| self.view(view)).transpose()?;
+            self.relations.insert(oid, relation);
+        }
+        for mut of in loose.types {
+            let own = loose.checks.iter().filter(|(oid, _)| *oid == of.oid);
+            of.checks = own.map(|(_, function)| self.function(*function)).collect::<Result<_, _>>()?;
+            self.types.insert(of.oid, Arc::new(of));
+        }
         for (mut operator, oid) in loose.operators {
-            operator.function = Arc::clone(self.functions.get(&oid).ok_or(CatalogError::Row)?);
+            operator.function = self.function(oid)?;
             self.operators.push(Arc::new(operator));
         }
         for (mut cast, oid) in loose.casts {
             if oid != 0 {
-                cast.function = Some(Arc::clone(self.functions.get(&oid).ok_or(CatalogError::Row)?));
+                cast.function = Some(self.function(oid)?);
             }
             self.casts.push(Arc::new(cast));
         }
         Ok(())
+    }
+
+    fn function(&self, oid: u32) -> Result<Arc<Function>, CatalogError> {
+        self.functions.get(&oid).cloned().ok_or(CatalogError::Row)
+    }
+
+    /// A relation whose columns could not be told is read whole.
+    fn view(&self, mut loose: LooseView) -> Result<View, CatalogError> {
+        let reads = loose.relations.into_iter().map(|name| {
+            let columns = loose.columns.remove(&name).unwrap_or(Columns::All);
+            (name, columns)
+        });
+        let reads = reads.collect();
+        let functions = loose.functions.into_iter().map(|oid| self.function(oid)).collect::<Result<_, _>>()?;
+        Ok(View { reads, functions, origins: loose.origins })
     }
 
     pub(super) fn relation(&self, schema: &str, name: &str) -> Option<Arc<Relation>> {
@@ -138,12 +175,23 @@ impl Answer {
     }
 }
 
-fn view(text: String, path: &[String]) -> View {
-    let parsed = crate::parse(&text).ok().filter(|syntax| syntax.statements.len() == 1);
-    View { statement: parsed.and_then(|syntax| syntax.statements.into_iter().next()), text, path: path.to_vec() }
-}
-
 impl Loose {
+    fn view(&mut self, row: &Row<'_>) -> Result<&mut LooseView, CatalogError> {
+        Ok(self.views.entry(row.number(0)?).or_default())
+    }
+
+    /// A column of a relation that a view reads: none at all, the whole row, or by name.
+    fn view_column(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
+        let name = RelationName::new(row.text(1)?, row.text(2)?);
+        let columns = match (row.optional(3), row.optional(4)) {
+            (None, _) => Columns::none(),
+            (Some(_), Some(column)) => Columns::Set(std::iter::once(column.to_owned()).collect()),
+            (Some(_), None) => Columns::All,
+        };
+        self.view(row)?.columns.entry(name).or_insert_with(Columns::none).unite(columns);
+        Ok(())
+    }
+
     fn relation(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
         let kind = match row.letter(3)? {
             'v' => Kind::View,
@@ -159,7 +207,7 @@ impl Loose {
             children: Vec::new(),
             view: None,
         };
-        self.relations.push((row.number(0)?, relation, row.optional(5).map(str::to_owned)));
+        self.relations.push((row.number(0)?, relation));
         Ok(())
     }
 

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::{FunctionName, RelationName};
-
-use crate::Statement;
+use policy::{Columns, FunctionName, RelationName};
 
 /// A table, view, sequence or anything else in `pg_class`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +15,7 @@ pub(crate) struct Relation {
     pub(crate) columns: Vec<Column>,
     /// Partitions and inheritance children, all levels.
     pub(crate) children: Vec<RelationName>,
-    /// What a view reads.
+    /// What a view does.
     pub(crate) view: Option<View>,
 }
 
@@ -43,22 +41,17 @@ pub(crate) struct Column {
     pub(crate) of: u32,
 }
 
-/// A view's definition, with the search path that its names are to be read in.
-#[derive(Clone, Debug)]
+/// What a view does, from the tree that the server stores: it names objects by OID, so no search path changes
+/// what they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
-    pub(crate) text: String,
-    pub(crate) path: Vec<String>,
-    /// Nothing when it did not parse.
-    pub(crate) statement: Option<Arc<Statement>>,
+    /// What it reads.
+    pub(crate) reads: Vec<(RelationName, Columns)>,
+    /// What it calls, built-in functions included.
+    pub(crate) functions: Vec<Arc<Function>>,
+    /// Which columns lie behind its own, by number.
+    pub(crate) origins: Vec<(i32, RelationName, String)>,
 }
-
-impl PartialEq for View {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.path == other.path
-    }
-}
-
-impl Eq for View {}
 
 /// A function, aggregate, window function or procedure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +107,8 @@ pub(crate) struct Type {
     pub(crate) base: u32,
     /// An array's element type.
     pub(crate) element: u32,
-    /// A domain's checks, with the search path that their names are to be read in.
-    pub(crate) checks: Vec<View>,
+    /// The functions that a domain's checks call.
+    pub(crate) checks: Vec<Arc<Function>>,
 }
 
 /// A cast that was made by a user or an extension.
@@ -127,4 +120,31 @@ pub(crate) struct Cast {
     pub(crate) context: char,
     /// Nothing where bytes are shared or text is read.
     pub(crate) function: Option<Arc<Function>>,
+}
+
+/// A type as rules spell it among a function's arguments: built-in ones as `format_type` does, all others with
+/// their schema.
+pub(crate) fn spelling(schema: &str, name: &str) -> String {
+    if schema != "pg_catalog" {
+        return format!("{schema}.{name}");
+    }
+    let spelled = match name {
+        "int2" => "smallint",
+        "int4" => "integer",
+        "int8" => "bigint",
+        "float4" => "real",
+        "float8" => "double precision",
+        "bool" => "boolean",
+        "bpchar" => "character",
+        "varchar" => "character varying",
+        "varbit" => "bit varying",
+        "time" => "time without time zone",
+        "timetz" => "time with time zone",
+        "timestamp" => "timestamp without time zone",
+        "timestamptz" => "timestamp with time zone",
+        "char" => "\"char\"",
+        "any" => "\"any\"",
+        name => name,
+    };
+    spelled.to_owned()
 }

@@ -58,13 +58,16 @@ impl Question {
     }
 }
 
-/// Our queries are written with `@.` for `pg_catalog.`, `:t` for a cast to text, and `@=` for operators.
+/// Our queries are written with `@.` for `pg_catalog.`, `@=` and the like for operators, and `'^` for a literal
+/// of type text.
 fn shorthand(sql: &str) -> String {
-    sql.replace(":t", "::pg_catalog.text")
-        .replace("@=", "OPERATOR(pg_catalog.=)")
+    sql.replace("@=", "OPERATOR(pg_catalog.=)")
         .replace("@>=", "OPERATOR(pg_catalog.>=)")
         .replace("@>", "OPERATOR(pg_catalog.>)")
         .replace("@||", "OPERATOR(pg_catalog.||)")
+        .replace("@<>", "OPERATOR(pg_catalog.<>)")
+        .replace("@-", "OPERATOR(pg_catalog.-)")
+        .replace("'^", "'::pg_catalog.text")
         .replace("@.", "pg_catalog.")
 }
 
@@ -77,7 +80,7 @@ fn literal(text: &str) -> String {
         match c {
             '\'' => out.push_str("''"),
             '\\' => out.push_str("\\\\"),
-            ':' => out.push_str("\\x3a"),
+            '^' => out.push_str("\\x5e"),
             '@' => out.push_str("\\x40"),
             c => out.push(c),
         }
@@ -111,10 +114,10 @@ fn by_oid(oid: &str, oids: &[u32]) -> String {
 
 /// `SELECT` of a tag and columns, filled up to the common width.
 fn row(tag: char, columns: &[&str], from: &str) -> String {
-    let mut out = format!("SELECT '{tag}':t");
+    let mut out = format!("SELECT '{tag}'^");
     for index in 0..WIDTH - 1 {
         let column = columns.get(index).copied().unwrap_or("NULL");
-        let _ = write!(out, ", ({column}):t");
+        let _ = write!(out, ", ({column})::@.text");
     }
     let _ = write!(out, " {from}");
     out
@@ -139,24 +142,36 @@ fn type_closure(seeds: &str) -> String {
     )
 }
 
-/// Rows that describe the types in `t`, their checks, and the search path that texts are to be read in.
+/// Rows that describe the types in `t`, and the functions that their checks call. The trees of checks and views
+/// are read as text: the functions that would print them run queries of their own in the session's search path.
 fn type_rows() -> String {
     let types = row(
         't',
         &["y.oid", "ns.nspname", "y.typname", "y.typtype", "y.typbasetype", "y.typelem"],
         "FROM t JOIN @.pg_type y ON y.oid @= t.oid JOIN @.pg_namespace ns ON ns.oid @= y.typnamespace",
     );
-    let checks = row(
-        'k',
-        &["k.contypid", "@.pg_get_expr(k.conbin, 0::@.oid)"],
-        "FROM t JOIN @.pg_constraint k ON k.contypid @= t.oid AND k.contype @= 'c'::@.\"char\"",
-    );
-    let path = row(
-        'p',
-        &["s.at", "s.name"],
-        "FROM @.unnest(@.current_schemas(true)) WITH ORDINALITY AS s(name, at)",
-    );
-    format!("{types} UNION ALL {checks} UNION ALL {path}")
+    let checks = row('k', &["k.type", "k.function"], "FROM k");
+    format!("{types} UNION ALL {checks}")
+}
+
+/// The common table expression `k(type, function)`: what the checks of the types in `t` call.
+fn checks() -> String {
+    let called = called("k.conbin");
+    format!(
+        "k(type, function) AS (SELECT k.contypid, g.oid FROM t JOIN @.pg_constraint k ON k.contypid @= t.oid \
+         AND k.contype @= 'c'::@.\"char\" CROSS JOIN LATERAL ({called}) AS g(oid))"
+    )
+}
+
+/// A query for the functions that a stored tree calls.
+fn called(tree: &str) -> String {
+    format!(
+        "SELECT x.m[1]::@.oid FROM @.regexp_matches({tree}::@.text, \
+         ':(?:funcid|opfuncid|aggfnoid|winfnoid|tsmhandler) ([1-9][0-9]*)'^, 'g'^) AS x(m) \
+         UNION SELECT o.oprcode::@.oid FROM @.regexp_matches({tree}::@.text, ':opnos [(]o([ 0-9]+)[)]'^, 'g'^) AS x(m) \
+         CROSS JOIN LATERAL @.string_to_array(@.btrim(x.m[1]), ' '^) AS l(oids) \
+         CROSS JOIN LATERAL @.unnest(l.oids) AS u(oid) JOIN @.pg_operator o ON o.oid @= u.oid::@.oid"
+    )
 }
 
 fn relations(names: &[(String, String)]) -> String {
@@ -164,18 +179,7 @@ fn relations(names: &[(String, String)]) -> String {
     let closure = type_closure(
         "SELECT a.atttypid FROM r JOIN @.pg_attribute a ON a.attrelid @= r.oid UNION ALL SELECT r.reltype FROM r",
     );
-    let relations = row(
-        'r',
-        &[
-            "r.oid",
-            "r.nspname",
-            "r.relname",
-            "r.relkind",
-            "r.reltype",
-            "CASE WHEN r.relkind @= 'v'::@.\"char\" THEN @.pg_get_viewdef(r.oid) END",
-        ],
-        "FROM r",
-    );
+    let relations = row('r', &["r.oid", "r.nspname", "r.relname", "r.relkind", "r.reltype"], "FROM r");
     let columns = row(
         'c',
         &["a.attrelid", "a.attnum", "a.attname", "a.atttypid"],
@@ -186,13 +190,50 @@ fn relations(names: &[(String, String)]) -> String {
         &["i.top", "ns.nspname", "c.relname"],
         "FROM i JOIN @.pg_class c ON c.oid @= i.child JOIN @.pg_namespace ns ON ns.oid @= c.relnamespace",
     );
-    let types = type_rows();
+    let (functions, types, views, checks, called) =
+        (function_rows(), type_rows(), view_rows(), checks(), called("v.tree"));
     format!(
         "WITH RECURSIVE r AS (SELECT c.oid, ns.nspname, c.relname, c.relkind, c.reltype FROM @.pg_class c {wanted}), \
          i(top, child) AS (SELECT r.oid, h.inhrelid FROM r JOIN @.pg_inherits h ON h.inhparent @= r.oid \
-         UNION SELECT i.top, h.inhrelid FROM i JOIN @.pg_inherits h ON h.inhparent @= i.child), {closure} \
-         {relations} UNION ALL {columns} UNION ALL {children} UNION ALL {types}"
+         UNION SELECT i.top, h.inhrelid FROM i JOIN @.pg_inherits h ON h.inhparent @= i.child), {closure}, {checks}, \
+         v AS MATERIALIZED (SELECT r.oid, w.ev_action::@.text AS tree FROM r JOIN @.pg_rewrite w ON w.ev_class @= r.oid \
+         AND w.rulename @= '_RETURN'::@.name AND r.relkind @= 'v'::@.\"char\"), \
+         e(view, function) AS (SELECT v.oid, g.oid FROM v CROSS JOIN LATERAL ({called}) AS g(oid)), \
+         f AS (SELECT e.function AS oid FROM e UNION SELECT k.function FROM k) \
+         {relations} UNION ALL {columns} UNION ALL {children} UNION ALL {views} UNION ALL {functions} \
+         UNION ALL {types}"
     )
+}
+
+/// Rows that describe what the views in `v(oid, tree)` do: that there is a tree, the relations in it, the columns
+/// that are read of each, where the view's own columns come from, and what it calls.
+fn view_rows() -> String {
+    /// What stands between a relation and its columns, which changed between versions.
+    const BETWEEN: &str = "(?: :(?:relkind|rellockmode|tablesample|lateral|inh|inFromCl|requiredPerms|checkAsUser) [a-z0-9<>]+)*";
+    let relation = "JOIN @.pg_class c ON c.oid @= z.rel JOIN @.pg_namespace ns ON ns.oid @= c.relnamespace";
+    let trees = row('q', &["v.oid"], "FROM v");
+    let reads = format!(
+        "FROM (SELECT DISTINCT v.oid, x.m[1]::@.oid AS rel FROM v \
+         CROSS JOIN LATERAL @.regexp_matches(v.tree, ':relid ([1-9][0-9]*)'^, 'g'^) AS x(m)) AS z {relation} \
+         WHERE z.rel @<> z.oid"
+    );
+    let reads = row('w', &["z.oid", "ns.nspname", "c.relname"], &reads);
+    let columns = format!(
+        "FROM (SELECT DISTINCT v.oid, x.m[1]::@.oid AS rel, u.bit::@.int4 @- 7 AS number FROM v \
+         CROSS JOIN LATERAL @.regexp_matches(v.tree, ':relid ([1-9][0-9]*){BETWEEN} :selectedCols [(]b([ 0-9]*)[)]'^, 'g'^) \
+         AS x(m) LEFT JOIN LATERAL @.unnest(@.string_to_array(@.btrim(x.m[2]), ' '^)) AS u(bit) ON true) AS z \
+         {relation} LEFT JOIN @.pg_attribute a ON a.attrelid @= z.rel AND a.attnum @= z.number WHERE z.rel @<> z.oid"
+    );
+    let columns = row('v', &["z.oid", "ns.nspname", "c.relname", "z.number", "a.attname"], &columns);
+    let origins = format!(
+        "FROM (SELECT DISTINCT v.oid, x.m[1] AS number, x.m[2]::@.oid AS rel, x.m[3]::@.int4 AS col FROM v \
+         CROSS JOIN LATERAL @.regexp_matches(v.tree, ':resno ([0-9]+) :resname [^ ]+ :ressortgroupref [0-9]+ \
+         :resorigtbl ([1-9][0-9]*) :resorigcol ([0-9]+)'^, 'g'^) AS x(m)) AS z {relation} \
+         JOIN @.pg_attribute a ON a.attrelid @= z.rel AND a.attnum @= z.col"
+    );
+    let origins = row('m', &["z.oid", "z.number", "ns.nspname", "c.relname", "a.attname"], &origins);
+    let calls = row('e', &["e.view", "e.function"], "FROM e");
+    format!("{trees} UNION ALL {reads} UNION ALL {columns} UNION ALL {origins} UNION ALL {calls}")
 }
 
 /// Rows that describe the functions in `f(oid)`.
@@ -214,12 +255,16 @@ fn function_rows() -> String {
         "FROM (SELECT DISTINCT f.oid FROM f) AS f JOIN @.pg_proc p ON p.oid @= f.oid \
          JOIN @.pg_namespace ns ON ns.oid @= p.pronamespace",
     );
-    let spelled = "CASE WHEN y.typnamespace @= 'pg_catalog'::@.regnamespace::@.oid THEN @.format_type(y.oid, NULL) \
-         WHEN e.oid IS NOT NULL THEN en.nspname @|| '.' @|| e.typname @|| '[]' \
-         ELSE ns.nspname @|| '.' @|| y.typname END";
+    // Not format_type: what it says depends on the search path.
     let arguments = row(
         'a',
-        &["p.oid", "u.at", spelled],
+        &[
+            "p.oid",
+            "u.at",
+            "COALESCE(en.nspname, ns.nspname)",
+            "COALESCE(e.typname, y.typname)",
+            "CASE WHEN e.oid IS NULL THEN '' ELSE '[]' END",
+        ],
         "FROM (SELECT DISTINCT f.oid FROM f) AS f JOIN @.pg_proc p ON p.oid @= f.oid \
          CROSS JOIN LATERAL @.unnest(p.proargtypes::@.oid[]) WITH ORDINALITY AS u(type, at) \
          JOIN @.pg_type y ON y.oid @= u.type JOIN @.pg_namespace ns ON ns.oid @= y.typnamespace \
@@ -229,16 +274,20 @@ fn function_rows() -> String {
     format!("{functions} UNION ALL {arguments}")
 }
 
-/// Types of the arguments and results of the functions in `f`.
-const FUNCTION_TYPES: &str = "SELECT u.type FROM f JOIN @.pg_proc p ON p.oid @= f.oid \
+/// The functions asked for, with those that checks call.
+const FUNCTIONS: &str = "f AS (SELECT n.oid FROM n UNION SELECT k.function FROM k)";
+
+/// Types of the arguments and results of the functions in `n`.
+const FUNCTION_TYPES: &str = "SELECT u.type FROM n JOIN @.pg_proc p ON p.oid @= n.oid \
      CROSS JOIN LATERAL @.unnest(p.proargtypes::@.oid[]) AS u(type) \
-     UNION ALL SELECT p.prorettype FROM f JOIN @.pg_proc p ON p.oid @= f.oid";
+     UNION ALL SELECT p.prorettype FROM n JOIN @.pg_proc p ON p.oid @= n.oid";
 
 fn functions(wanted: &str) -> String {
     let closure = type_closure(FUNCTION_TYPES);
-    let (functions, types) = (function_rows(), type_rows());
+    let (functions, types, checks) = (function_rows(), type_rows(), checks());
     format!(
-        "WITH RECURSIVE f AS (SELECT p.oid FROM @.pg_proc p {wanted}), {closure} {functions} UNION ALL {types}"
+        "WITH RECURSIVE n AS (SELECT p.oid FROM @.pg_proc p {wanted}), {closure}, {checks}, {FUNCTIONS} \
+         {functions} UNION ALL {types}"
     )
 }
 
@@ -252,18 +301,20 @@ fn operators(names: &[(String, String)]) -> String {
         &["o.nspname", "o.oprname", "o.oprleft", "o.oprright", "o.oprresult", "o.oprcode::@.oid"],
         "FROM o",
     );
-    let (functions, types) = (function_rows(), type_rows());
+    let (functions, types, checks) = (function_rows(), type_rows(), checks());
     format!(
         "WITH RECURSIVE o AS (SELECT o.oid, ns.nspname, o.oprname, o.oprleft, o.oprright, o.oprresult, o.oprcode \
-         FROM @.pg_operator o {wanted} WHERE o.oprcode::@.oid @> 0::@.oid), f AS (SELECT o.oprcode::@.oid AS oid FROM o), {closure} \
-         {operators} UNION ALL {functions} UNION ALL {types}"
+         FROM @.pg_operator o {wanted} WHERE o.oprcode::@.oid @> 0::@.oid), n AS (SELECT o.oprcode::@.oid AS oid FROM o), \
+         {closure}, {checks}, {FUNCTIONS} {operators} UNION ALL {functions} UNION ALL {types}"
     )
 }
 
 fn types(wanted: &str) -> String {
     let closure = type_closure(&format!("SELECT y.oid FROM @.pg_type y {wanted}"));
-    let types = type_rows();
-    format!("WITH RECURSIVE {closure} {types}")
+    let (functions, types, checks) = (function_rows(), type_rows(), checks());
+    format!(
+        "WITH RECURSIVE {closure}, {checks}, f AS (SELECT k.function AS oid FROM k) {functions} UNION ALL {types}"
+    )
 }
 
 fn casts() -> String {
@@ -271,11 +322,11 @@ fn casts() -> String {
         "SELECT x.oid FROM s CROSS JOIN LATERAL (VALUES (s.castsource), (s.casttarget)) AS x(oid)",
     );
     let casts = row('s', &["s.castsource", "s.casttarget", "s.castcontext", "s.castfunc"], "FROM s");
-    let (functions, types) = (function_rows(), type_rows());
+    let (functions, types, checks) = (function_rows(), type_rows(), checks());
     format!(
         "WITH RECURSIVE s AS (SELECT s.castsource, s.casttarget, s.castcontext, s.castfunc FROM @.pg_cast s \
-         WHERE s.oid @>= {FIRST_USER_OID}::@.oid), f AS (SELECT s.castfunc AS oid FROM s), {closure} \
-         {casts} UNION ALL {functions} UNION ALL {types}"
+         WHERE s.oid @>= {FIRST_USER_OID}::@.oid), n AS (SELECT s.castfunc AS oid FROM s), {closure}, {checks}, \
+         {FUNCTIONS} {casts} UNION ALL {functions} UNION ALL {types}"
     )
 }
 
@@ -301,7 +352,7 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_literal() {
-        assert_eq!(literal("a'b\\c@.:t"), "E'a''b\\\\c\\x40.\\x3at'");
+        assert_eq!(literal("a'b\\c@.^"), "E'a''b\\\\c\\x40.\\x5e'");
         let names = vec![("s".to_owned(), "'; DROP TABLE x; --".to_owned())];
         let sql = Question::new(Subject::Relations(names)).sql().to_owned();
         assert!(sql.contains("E'''; DROP TABLE x; --'"), "{sql}");
@@ -327,7 +378,23 @@ mod tests {
             let parsed = crate::parse(sql).unwrap_or_else(|e| panic!("{e}: {sql}"));
             assert_eq!(parsed.statements.len(), 1);
             let tree = format!("{:?}", parsed.statements[0].node());
-            assert!(!tree.contains("kind: AexprOp, name: [Node { node: Some(String(String { sval: \"=\""), "{sql}");
+            let qualified = "Node { node: Some(String(String { sval: \"pg_catalog\" })) }";
+            for what in ["FuncCall { funcname: [", "TypeName { names: ["] {
+                for found in tree.split(what).skip(1) {
+                    assert!(found.starts_with(qualified), "{what} {}: {sql}", found.get(..120).unwrap_or(found));
+                }
+            }
+            for found in tree.split("AExpr { kind: ").skip(1) {
+                let name = found.split_once("name: [").map_or("", |(_, name)| name);
+                assert!(name.starts_with(qualified), "{}: {sql}", found.get(..120).unwrap_or(found));
+            }
+            // A relation without a schema must be one of the question's own.
+            for found in tree.split("RangeVar { ").skip(1) {
+                let own = |name: &str| found.contains(&format!("relname: \"{name}\", inh"));
+                let named = found.contains("schemaname: \"pg_catalog\"");
+                let names = ["r", "i", "t", "k", "v", "e", "f", "n", "o", "s", "x"];
+                assert!(named || names.iter().any(|name| own(name)), "{}", found.get(..200).unwrap_or(found));
+            }
         }
     }
 }

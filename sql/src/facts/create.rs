@@ -2,13 +2,13 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterDomainStmt, CreateDomainStmt, CreateFunctionStmt, CreateTrigStmt, DropBehavior, DropStmt, Node,
-    ObjectType, RenameStmt, RuleStmt, ViewStmt,
+    AlterDomainStmt, CreateDomainStmt, CreateFunctionStmt, CreateTrigStmt, DropBehavior, DropStmt,
+    FunctionParameterMode, Node, ObjectType, RenameStmt, RuleStmt, ViewStmt,
 };
 use policy::{FunctionName, Object, Verb};
 
 use super::names::{qualified, strings};
-use super::objects::{argument_count, name_parts};
+use super::objects::{arguments_of, name_parts};
 use super::range::{Item, Outputs};
 use super::walk::Walk;
 use super::Effect;
@@ -48,8 +48,8 @@ impl Walk<'_> {
             N::CreateFunctionStmt(create) => self.create_function(create),
             N::AlterFunctionStmt(alter) => {
                 if let Some(function) = &alter.func {
-                    let count = (!function.args_unspecified).then_some(function.objargs.len());
-                    self.on_functions(&strings(&function.objname), count, Verb::Alter);
+                    let arguments = (!function.args_unspecified).then_some(&function.objargs[..]);
+                    self.on_functions(&strings(&function.objname), arguments, Verb::Alter);
                 }
             }
             N::CreateTrigStmt(trigger) => self.create_trigger(trigger),
@@ -132,8 +132,8 @@ impl Walk<'_> {
                 });
             }
             N::AlterStatsStmt(alter) => self.in_schema(&strings(&alter.defnames), Verb::Alter),
-            N::AlterEnumStmt(alter) => self.in_schema(&strings(&alter.type_name), Verb::Alter),
-            N::AlterTypeStmt(alter) => self.in_schema(&strings(&alter.type_name), Verb::Alter),
+            N::AlterEnumStmt(alter) => self.on_type(&strings(&alter.type_name), Verb::Alter),
+            N::AlterTypeStmt(alter) => self.on_type(&strings(&alter.type_name), Verb::Alter),
             N::AlterCollationStmt(alter) => self.in_schema(&strings(&alter.collname), Verb::Alter),
             N::AlterTsdictionaryStmt(alter) => self.in_schema(&strings(&alter.dictname), Verb::Alter),
             N::AlterTsconfigurationStmt(alter) => self.in_schema(&strings(&alter.cfgname), Verb::Alter),
@@ -182,8 +182,13 @@ impl Walk<'_> {
         for node in &create.parameters {
             let Some(NodeEnum::FunctionParameter(parameter)) = &node.node else { continue };
             self.on_open_level(|walk| walk.optional(parameter.defexpr.as_deref()));
-            let of = parameter.arg_type.as_ref().map_or_else(Vec::new, |of| strings(&of.names));
-            arguments.push(of.last().map_or_else(String::new, |of| (*of).to_owned()));
+            let out = matches!(
+                parameter.mode(),
+                FunctionParameterMode::FuncParamOut | FunctionParameterMode::FuncParamTable
+            );
+            if !out {
+                arguments.push(parameter.arg_type.as_ref().map_or_else(String::new, |of| self.spelled(of)));
+            }
         }
         for schema in self.new_schemas(schema, -1) {
             let schema = self.schema_name(&schema).to_owned();
@@ -198,7 +203,7 @@ impl Walk<'_> {
         for name in [trigger.relation.as_ref(), trigger.constrrel.as_ref()].into_iter().flatten() {
             self.on_relation(name, Verb::Alter);
         }
-        self.on_functions(&strings(&trigger.funcname), Some(0), Verb::Execute);
+        self.on_functions(&strings(&trigger.funcname), Some(&[]), Verb::Execute);
         self.on_open_level(|walk| walk.optional(trigger.when_clause.as_deref()));
     }
 
@@ -250,7 +255,7 @@ impl Walk<'_> {
     }
 
     fn alter_domain(&mut self, domain: &AlterDomainStmt) {
-        self.in_schema(&strings(&domain.type_name), Verb::Alter);
+        self.on_type(&strings(&domain.type_name), Verb::Alter);
         self.on_open_level(|walk| match domain.def.as_deref().and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::Constraint(constraint)) => walk.constraint(constraint),
             _ => walk.optional(domain.def.as_deref()),
@@ -259,10 +264,39 @@ impl Walk<'_> {
 
     fn drop_objects(&mut self, drop: &DropStmt) {
         for object in &drop.objects {
-            self.on_object(drop.remove_type(), Some(object), Verb::Drop);
+            if drop.missing_ok && self.is_absent(drop.remove_type(), object) {
+                self.would_drop(&name_parts(object));
+            } else {
+                self.on_object(drop.remove_type(), Some(object), Verb::Drop);
+            }
         }
         if drop.behavior() == DropBehavior::DropCascade {
             self.plain(Verb::Drop, Object::Unresolved("what CASCADE reaches".to_owned()), -1);
+        }
+    }
+
+    /// Whether a relation of that name is known not to exist.
+    fn is_absent(&mut self, kind: ObjectType, object: &Node) -> bool {
+        let relation = matches!(
+            kind,
+            ObjectType::ObjectTable
+                | ObjectType::ObjectView
+                | ObjectType::ObjectMatview
+                | ObjectType::ObjectSequence
+                | ObjectType::ObjectIndex
+                | ObjectType::ObjectForeignTable
+        );
+        let names = name_parts(object);
+        let (schema, name) = qualified(&names);
+        relation && !name.is_empty() && self.relation_is_absent(schema, name)
+    }
+
+    /// DROP … IF EXISTS of what does not exist: as if it were where it would be made.
+    fn would_drop(&mut self, names: &[&str]) {
+        let (schema, name) = qualified(names);
+        for schema in self.new_schemas(schema, -1) {
+            let object = Object::Relation(self.named(&schema, name));
+            self.plain(Verb::Drop, object, -1);
         }
     }
 
@@ -286,7 +320,11 @@ impl Walk<'_> {
                 | ObjectType::ObjectPolicy
                 | ObjectType::ObjectAttribute
         );
-        self.altered(rename.rename_type(), rename.relation.as_ref(), rename.object.as_deref());
+        if rename.rename_type() == ObjectType::ObjectSchema {
+            self.on_schema(&rename.subname, Verb::Alter);
+        } else {
+            self.altered(rename.rename_type(), rename.relation.as_ref(), rename.object.as_deref());
+        }
         if inside {
             return;
         }
@@ -298,9 +336,8 @@ impl Walk<'_> {
                 }
             }
             (None, Some(object)) => match rename.rename_type() {
-                ObjectType::ObjectSchema => self.on_schema(&rename.newname, Verb::Create),
                 ObjectType::ObjectFunction | ObjectType::ObjectProcedure | ObjectType::ObjectRoutine => {
-                    let known = self.functions_named(&name_parts(object), argument_count(object));
+                    let known = self.functions_named(&name_parts(object), arguments_of(object));
                     for function in known {
                         let made = FunctionName { name: rename.newname.clone(), ..function };
                         self.plain(Verb::Create, Object::Function(made), -1);
@@ -308,6 +345,9 @@ impl Walk<'_> {
                 }
                 _ => {}
             },
+            (None, None) if rename.rename_type() == ObjectType::ObjectSchema => {
+                self.on_schema(&rename.newname, Verb::Create);
+            }
             (None, None) => self.on_database(Verb::Alter),
         }
     }
@@ -321,7 +361,7 @@ impl Walk<'_> {
                 self.plain(Verb::Create, Object::Relation(made), -1);
             }
             (None, Some(object)) if matches!(object.node, Some(NodeEnum::ObjectWithArgs(_))) => {
-                for function in self.functions_named(&name_parts(object), argument_count(object)) {
+                for function in self.functions_named(&name_parts(object), arguments_of(object)) {
                     let made = FunctionName { schema: schema.clone(), ..function };
                     self.plain(Verb::Create, Object::Function(made), -1);
                 }

@@ -214,18 +214,6 @@ impl Walk<'_> {
         }
         of
     }
-
-    /// A domain's check, as `SELECT (check)`: `VALUE` is the value.
-    pub(super) fn check(&mut self, statement: Option<&std::sync::Arc<crate::Statement>>) {
-        let Some(NodeEnum::SelectStmt(select)) = statement.and_then(|statement| statement.node()) else {
-            self.unknown("a domain's check");
-            return;
-        };
-        let value = Outputs { columns: vec![("value".to_owned(), Ty::Unknown)], open: false };
-        self.level.items.push(super::range::Item::made("", &value));
-        self.expressions(&select.target_list);
-        self.level.items.clear();
-    }
 }
 
 /// The type of several expressions of which one is the result.

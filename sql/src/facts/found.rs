@@ -44,9 +44,6 @@ impl Found {
         self.accesses.iter()
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.accesses.len()
-    }
 
     pub(super) fn into_accesses(self) -> Vec<Access> {
         self.accesses

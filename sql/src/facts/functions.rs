@@ -80,7 +80,7 @@ impl Candidate {
             return true;
         }
         if self.variadic() && !form.variadic {
-            return count + 1 >= most;
+            return count + 1 >= most || count + self.defaults() >= most;
         }
         count <= most && count + self.defaults() >= most
     }
@@ -170,13 +170,12 @@ impl Walk<'_> {
                 let via = self.via.clone();
                 self.access(Access { baseline, via, position, ..Access::new(self.verb(form.verb), object) });
             }
-            Candidate::Own(function) => {
-                self.execute(function, form.verb, location);
-                for (of, declared) in form.arguments.iter().zip(&function.arguments) {
-                    if *of != Ty::Unknown {
-                        self.cast(*of, Ty::of(*declared), 'i', location);
-                    }
-                }
+            Candidate::Own(function) => self.execute(function, form.verb, location),
+        }
+        let declared: Vec<u32> = candidate.declared().to_vec();
+        for (of, declared) in form.arguments.iter().zip(declared) {
+            if *of != Ty::Unknown {
+                self.cast(*of, Ty::of(declared), 'i', location);
             }
         }
     }
@@ -193,6 +192,8 @@ impl Walk<'_> {
         let access = Access::new(self.verb(verb), Object::Function(function.signature()));
         let baseline = harmless && verb == Verb::Execute;
         self.access(Access { baseline, via: self.via.clone(), position, ..access });
+        // Its body may set anything.
+        self.runs_code |= !harmless && builtin.is_none();
         if self.scope.doubt.catalog && builtin.is_none() {
             self.plain(verb, Object::Unresolved(format!("{}.{}", function.schema, function.name)), location);
         }
@@ -284,12 +285,24 @@ impl Walk<'_> {
         }
     }
 
-    /// Functions named by a definition (CREATE TRIGGER, DROP FUNCTION …), all overloads that are not excluded
-    /// by the number of arguments; nothing when the server must be asked or has none.
-    pub(super) fn functions_named(&mut self, names: &[&str], count: Option<usize>) -> Vec<FunctionName> {
+    /// Functions named by a definition (CREATE TRIGGER, DROP FUNCTION …): the overload of these types, or all
+    /// that may be meant; nothing when the server must be asked or has none.
+    pub(super) fn functions_named(&mut self, names: &[&str], arguments: Option<&[Node]>) -> Vec<FunctionName> {
         let (schema, name) = qualified(names);
         let all = self.candidates(schema, name).unwrap_or_default();
-        let same = all.into_iter().filter(|candidate| count.is_none_or(|count| candidate.declared().len() == count));
+        let types: Option<Vec<Ty>> = arguments.map(|nodes| {
+            let of = |walk: &mut Self, node: &Node| match &node.node {
+                Some(NodeEnum::TypeName(name)) => walk.type_name(name),
+                _ => Ty::Unknown,
+            };
+            nodes.iter().map(|node| of(self, node)).collect()
+        });
+        let same = all.into_iter().filter(|candidate| {
+            types.as_ref().is_none_or(|types| {
+                let fits = |(of, declared): (&Ty, &u32)| *of == Ty::Unknown || *of == Ty::of(*declared);
+                types.len() == candidate.declared().len() && types.iter().zip(candidate.declared()).all(fits)
+            })
+        });
         same.map(|candidate| match candidate {
             Candidate::Builtin(function) => function.signature(),
             Candidate::Own(function) => function.signature(),

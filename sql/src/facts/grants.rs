@@ -8,7 +8,7 @@ use policy::{Columns, Object, Verb};
 
 use super::Effect;
 use super::names::strings;
-use super::objects::{argument_count, name_parts};
+use super::objects::{arguments_of, name_parts};
 use super::target::Deed;
 use super::walk::Walk;
 
@@ -61,7 +61,7 @@ impl Walk<'_> {
                 self.deed(&source, Deed { position, ..Deed::new(verb, columns) });
             }
             (ObjectType::ObjectFunction | ObjectType::ObjectProcedure | ObjectType::ObjectRoutine, _) => {
-                self.on_functions(&name_parts(object), argument_count(object), verb);
+                self.on_functions(&name_parts(object), arguments_of(object), verb);
             }
             _ => self.on_object(kind, Some(object), verb),
         }

@@ -123,6 +123,12 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether the server is known to have no relation of that name in the path.
+    pub(super) fn relation_is_absent(&mut self, schema: Option<&str>, name: &str) -> bool {
+        let schemas = self.schemas(schema, name, -1);
+        schemas.iter().all(|schema| matches!(self.relation_in(schema, name), Said::NotHere))
+    }
+
     fn relation_in(&mut self, schema: &str, name: &str) -> Said<Source<'a>> {
         if let Some(relation) = builtin::relation(self.scope.version, schema, name) {
             return Said::Here(Source::System(relation));

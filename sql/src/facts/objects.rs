@@ -90,6 +90,16 @@ impl<'a> Walk<'a> {
         self.effects.push(Effect::Ddl);
     }
 
+    /// A type that exists: the schema that it is in.
+    pub(super) fn on_type(&mut self, names: &[&str], verb: Verb) {
+        let (schema, name) = qualified(names);
+        let oid = self.type_named(schema, name, -1);
+        match oid.and_then(|oid| self.user_type(oid)) {
+            Some(of) => self.in_schema(&[of.schema.as_str(), name], verb),
+            None => self.in_schema(names, verb),
+        }
+    }
+
     /// Something of the whole database that changes what code runs: also administration.
     pub(super) fn on_database(&mut self, verb: Verb) {
         self.plain(verb, Object::Session, -1);
@@ -98,9 +108,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Functions that a definition names: all overloads with that many arguments.
-    pub(super) fn on_functions(&mut self, names: &[&str], count: Option<usize>, verb: Verb) {
+    pub(super) fn on_functions(&mut self, names: &[&str], arguments: Option<&[Node]>, verb: Verb) {
         let pending = self.needs.clone();
-        let functions = self.functions_named(names, count);
+        let functions = self.functions_named(names, arguments);
         if functions.is_empty() && pending == self.needs {
             self.missing(UnresolvedKind::Function, verb, &names.join("."), -1);
         }
@@ -132,20 +142,19 @@ impl<'a> Walk<'a> {
                 self.on_relation_named(relation, verb);
             }
             O::ObjectFunction | O::ObjectProcedure | O::ObjectRoutine | O::ObjectAggregate => {
-                self.on_functions(&names, object.and_then(argument_count), verb);
+                self.on_functions(&names, object.and_then(arguments_of), verb);
+            }
+            O::ObjectType | O::ObjectDomain | O::ObjectAttribute | O::ObjectDomconstraint => {
+                self.on_type(&names, verb);
             }
             O::ObjectOperator
-            | O::ObjectType
-            | O::ObjectDomain
-            | O::ObjectAttribute
             | O::ObjectCollation
             | O::ObjectConversion
             | O::ObjectStatisticExt
             | O::ObjectTsconfiguration
             | O::ObjectTsdictionary
             | O::ObjectTsparser
-            | O::ObjectTstemplate
-            | O::ObjectDomconstraint => self.in_schema(&names, verb),
+            | O::ObjectTstemplate => self.in_schema(&names, verb),
             O::ObjectOpclass | O::ObjectOpfamily | O::ObjectAmop | O::ObjectAmproc => {
                 self.in_schema(names.get(1..).unwrap_or_default(), verb);
             }
@@ -189,10 +198,10 @@ pub(super) fn name_parts(object: &Node) -> Vec<&str> {
     }
 }
 
-/// How many arguments an object's name gives, where it gives any.
-pub(super) fn argument_count(object: &Node) -> Option<usize> {
+/// The types of arguments that an object's name gives, where it gives any.
+pub(super) fn arguments_of(object: &Node) -> Option<&[Node]> {
     match &object.node {
-        Some(NodeEnum::ObjectWithArgs(object)) if !object.args_unspecified => Some(object.objargs.len()),
+        Some(NodeEnum::ObjectWithArgs(object)) if !object.args_unspecified => Some(&object.objargs),
         _ => None,
     }
 }

@@ -138,6 +138,16 @@ impl Walk<'_> {
         for operator in &usable {
             let function = Arc::clone(&operator.function);
             self.execute(&function, Verb::Execute, location);
+            for (of, declared) in [(left, operator.left), (right, operator.right)] {
+                if let Some(of @ Ty::Known(_)) = of {
+                    self.cast(of, Ty::of(declared), 'i', location);
+                }
+            }
+        }
+        if known {
+            for of in [left, right].into_iter().flatten() {
+                self.implicit_casts(of, location);
+            }
         }
         if usable.is_empty() && !known {
             self.missing(UnresolvedKind::Function, Verb::Execute, &names.join("."), location);

@@ -152,11 +152,11 @@ impl Item<'_> {
     /// What a walk reads of it when the whole row is asked for.
     fn whole(&self) -> Whole {
         match (&self.columns, self.target) {
-            (ItemColumns::Made(columns), _) => {
+            (_, Some(target)) => Whole::Target(target),
+            (ItemColumns::Made(columns), None) => {
                 Whole::Columns(columns.iter().flat_map(|c| c.origins.clone()).collect())
             }
-            (_, Some(target)) => Whole::Target(target),
-            (_, None) => Whole::Columns(Vec::new()),
+            (ItemColumns::Relation(_) | ItemColumns::System(_), None) => Whole::Columns(Vec::new()),
         }
     }
 }

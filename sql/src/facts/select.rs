@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 use policy::{Columns, Verb};
 
 use super::names::{string, strings};
-use super::range::{Cte, Item, Outputs};
+use super::range::{Cte, Item, ItemColumns, Outputs};
 use super::target::Deed;
 use super::types::Ty;
 use super::walk::Walk;
@@ -68,7 +68,11 @@ impl Walk<'_> {
         let after_from = self.targets.len();
         self.optional(select.where_clause.as_deref());
         let outputs = if select.values_lists.is_empty() {
-            self.target_list(&select.target_list)
+            let own = self.pinned(select);
+            let outer = std::mem::replace(&mut self.pinned_setting, own);
+            let outputs = self.target_list(&select.target_list);
+            self.pinned_setting = outer;
+            outputs
         } else {
             self.values(&select.values_lists)
         };
@@ -88,6 +92,17 @@ impl Walk<'_> {
         self.optional(select.limit_offset.as_deref());
         self.locking(&select.locking_clause, first_target..after_from);
         outputs
+    }
+
+    /// The one row of pg_settings that a query looks at, by `name = 'literal'`: pg_dump sets settings so.
+    fn pinned(&self, select: &SelectStmt) -> Option<String> {
+        let [item] = &self.level.items[..] else { return None };
+        match &item.columns {
+            ItemColumns::System(relation) if relation.schema == "pg_catalog" && relation.name == "pg_settings" => {
+                super::special::pinned_name(select.where_clause.as_deref()?)
+            }
+            _ => None,
+        }
     }
 
     fn values(&mut self, rows: &[Node]) -> Outputs {
@@ -237,7 +252,7 @@ impl Walk<'_> {
         matches!(source, Some(Source::Known(relation)) if relation.view.is_some())
     }
 
-    fn lock(&mut self, targets: &[usize]) {
+    pub(super) fn lock(&mut self, targets: &[usize]) {
         let none = Columns::none();
         for target in targets {
             let Some(target) = self.targets.get(*target) else { continue };

@@ -104,7 +104,7 @@ impl Walk<'_> {
         self.effects.push(Effect::Execute { name: execute.name.clone() });
         // Its own path is this session's, and its text is another.
         let outer = std::mem::replace(&mut self.parameters, types.clone());
-        self.foreign_text(|walk| match statement.node() {
+        self.apart(None, |walk| match statement.node() {
             Some(node) => walk.statement_node(node, statement),
             None => walk.unknown("a prepared statement without a tree"),
         });

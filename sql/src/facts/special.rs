@@ -104,3 +104,21 @@ impl Walk<'_> {
         self.deed(&source, deed);
     }
 }
+
+/// The literal that a condition pins the column `name` to: alone, or one of several that must all hold.
+pub(super) fn pinned_name(condition: &Node) -> Option<String> {
+    use pg_query::protobuf::{AExprKind, BoolExprType};
+    match condition.node.as_ref()? {
+        NodeEnum::BoolExpr(all) if all.boolop() == BoolExprType::AndExpr => all.args.iter().find_map(pinned_name),
+        NodeEnum::AExpr(test) if test.kind() == AExprKind::AexprOp => {
+            let equals = matches!(strings(&test.name)[..], ["="] | ["pg_catalog", "="]);
+            let column = match test.lexpr.as_deref()?.node.as_ref()? {
+                NodeEnum::ColumnRef(column) => strings(&column.fields).last() == Some(&"name"),
+                _ => false,
+            };
+            let value = literal(test.rexpr.as_deref()?)?;
+            (equals && column).then(|| value.to_owned())
+        }
+        _ => None,
+    }
+}

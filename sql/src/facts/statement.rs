@@ -140,8 +140,14 @@ impl Walk<'_> {
             let Some(NodeEnum::RangeVar(name)) = &node.node else { continue };
             let source = self.relation(name, verb);
             let position = self.position(name.location);
-            self.write(&source, Deed { inherits: name.inh, position, ..Deed::new(verb, &none) });
+            self.deed(&source, Deed { inherits: name.inh, position, ..Deed::new(verb, &none) });
+            // A view is locked with all that it reads.
+            let first = self.targets.len();
             self.unfold(&source);
+            if verb == Verb::Lock {
+                let under: Vec<usize> = (first..self.targets.len()).collect();
+                self.lock(&under);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use policy::Verb;
 
 use super::names;
 use super::walk::Walk;
+use crate::catalog::spelling;
 
 /// OIDs below this are PostgreSQL's own.
 pub(super) const FIRST_USER: u32 = 16_384;
@@ -113,6 +114,18 @@ impl Walk<'_> {
         }
     }
 
+    /// A type as rules spell it among a function's arguments.
+    pub(super) fn spelled(&mut self, name: &TypeName) -> String {
+        let names = names::strings(&name.names);
+        let (schema, last) = names::qualified(&names);
+        let oid = self.type_named(schema, last, name.location);
+        let plain = match oid.and_then(|oid| self.user_type(oid)) {
+            Some(of) => spelling(&of.schema, &of.name),
+            None => spelling("pg_catalog", last),
+        };
+        if name.array_bounds.is_empty() { plain } else { plain + "[]" }
+    }
+
     /// The type under a domain, through all its levels.
     pub(super) fn base(&mut self, oid: u32) -> u32 {
         let mut oid = oid;
@@ -202,6 +215,21 @@ impl Walk<'_> {
         }
     }
 
+    /// Counts the users' casts that may bring a user's type to where a built-in one is wanted.
+    pub(super) fn implicit_casts(&mut self, of: Ty, location: i32) {
+        let Ty::Known(oid) = of else { return };
+        let from = self.base(oid);
+        if from < FIRST_USER {
+            return;
+        }
+        let Some(casts) = self.user_casts() else { return };
+        for cast in casts.iter().filter(|cast| cast.context == 'i' && cast.source == from) {
+            if let Some(function) = &cast.function {
+                self.execute(function, Verb::Execute, location);
+            }
+        }
+    }
+
     /// Counts the checks of a domain, and of the domains under it.
     fn checks(&mut self, oid: u32) {
         let mut oid = oid;
@@ -210,8 +238,8 @@ impl Walk<'_> {
             if of.kind != 'd' {
                 return;
             }
-            for check in &of.checks {
-                self.elsewhere(&check.path, None, |walk| walk.check(check.statement.as_ref()));
+            for function in &of.checks {
+                self.execute(function, Verb::Execute, -1);
             }
             oid = of.base;
         }

@@ -1,20 +1,15 @@
 //! Views: what reading one reads, and what writing to one writes.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{RangeVar, SelectStmt};
-use policy::{Columns, Object, Verb, Via, ViaKind};
+use policy::{Columns, RelationName, Verb, Via, ViaKind};
 
-use super::names::strings;
 use super::target::{Deed, Source};
 use super::walk::Walk;
-use crate::Statement;
-use crate::catalog::Relation;
+use crate::catalog::{Relation, View};
 
 impl Walk<'_> {
-    /// Counts what a view reads, if the relation is one.
+    /// Counts what a view reads and calls, if the relation is one.
     pub(super) fn unfold(&mut self, source: &Source<'_>) {
         let Source::Known(relation) = source else { return };
         let Some(view) = &relation.view else { return };
@@ -22,68 +17,71 @@ impl Walk<'_> {
         if self.via.contains(&step) {
             return;
         }
-        let body = view.statement.as_ref().and_then(|statement| statement.node());
-        let Some(NodeEnum::SelectStmt(select)) = body else {
-            let text = format!("the definition of view {}.{}", relation.schema, relation.name);
-            self.plain(Verb::Select, Object::Unresolved(text), -1);
-            return;
-        };
-        self.elsewhere(&view.path, Some(step), |walk| {
-            walk.on_new_level(|walk| walk.select(select));
+        self.apart(Some(step), |walk| {
+            for (name, columns) in &view.reads {
+                let source = walk.relation_named(Some(&name.schema), &name.name, Verb::Select, -1);
+                let target = walk.target(source.clone(), true, -1);
+                if let Some(target) = walk.targets.get_mut(target) {
+                    target.read(columns.clone());
+                }
+                walk.unfold(&source);
+            }
+            for function in &view.functions {
+                walk.execute(function, Verb::Execute, -1);
+            }
         });
     }
 
-    /// Counts a write to a relation, and through a view to the table under it.
+    /// Counts a write to a relation, and through a view to the tables that its columns come from.
     pub(super) fn write(&mut self, source: &Source<'_>, deed: Deed<'_>) {
         self.deed(source, deed);
         if let Source::Known(relation) = source
             && let Some(view) = &relation.view
         {
             let step = Via { kind: ViaKind::View, relation: self.named(&relation.schema, &relation.name) };
-            if let Some((select, base)) = simple_view(view.statement.as_ref())
-                && !self.via.contains(&step)
-            {
-                let columns = through(relation, select, deed.columns);
-                self.elsewhere(&view.path, Some(step), |walk| {
-                    let under = walk.relation(base, deed.verb);
-                    walk.write(&under, Deed { columns: &columns, inherits: base.inh, ..deed });
-                });
+            if self.via.contains(&step) {
+                return;
             }
+            let under = through(relation, view, deed.columns);
+            self.apart(Some(step), |walk| {
+                for (name, columns) in under {
+                    let source = walk.relation_named(Some(&name.schema), &name.name, deed.verb, -1);
+                    walk.write(&source, Deed { columns: &columns, inherits: true, position: None, ..deed });
+                }
+            });
         }
     }
 }
 
-/// The query and the one table of a view that can be written through.
-fn simple_view(statement: Option<&Arc<Statement>>) -> Option<(&SelectStmt, &RangeVar)> {
-    let Some(NodeEnum::SelectStmt(select)) = statement?.node() else { return None };
-    match &select.from_clause[..] {
-        [only] => match &only.node {
-            Some(NodeEnum::RangeVar(base)) => Some((select, base)),
-            _ => None,
-        },
-        _ => None,
+/// The tables behind a view, and their columns behind those of the view that are written; all of them where a
+/// column comes from none.
+fn through(relation: &Relation, view: &View, columns: &Columns) -> BTreeMap<RelationName, Columns> {
+    let mut under: BTreeMap<RelationName, Columns> = BTreeMap::new();
+    for (_, name, _) in &view.origins {
+        under.entry(name.clone()).or_insert_with(Columns::none);
     }
+    let numbers: Option<Vec<i32>> = match columns {
+        Columns::All => None,
+        Columns::Set(names) => Some(names.iter().map(|name| number(relation, name)).collect()),
+    };
+    let Some(numbers) = numbers else {
+        return under.into_keys().map(|name| (name, Columns::All)).collect();
+    };
+    for number in numbers {
+        let origins: Vec<_> = view.origins.iter().filter(|(own, ..)| *own == number).collect();
+        if origins.is_empty() {
+            under.values_mut().for_each(|columns| *columns = Columns::All);
+        }
+        for (_, name, column) in origins {
+            let set = Columns::Set(std::iter::once(column.clone()).collect());
+            under.entry(name.clone()).or_insert_with(Columns::none).unite(set);
+        }
+    }
+    under
 }
 
-/// The table's columns behind the view's; all of them where that cannot be told.
-fn through(view: &Relation, select: &SelectStmt, columns: &Columns) -> Columns {
-    let Columns::Set(wanted) = columns else { return Columns::All };
-    let mut under = BTreeSet::new();
-    for name in wanted {
-        let at = view.columns.iter().position(|column| column.name == *name);
-        let node = at.and_then(|at| select.target_list.get(at)).and_then(|node| node.node.as_ref());
-        let value = match node {
-            Some(NodeEnum::ResTarget(target)) => target.val.as_deref().and_then(|value| value.node.as_ref()),
-            _ => None,
-        };
-        let column = match value {
-            Some(NodeEnum::ColumnRef(reference)) => strings(&reference.fields).last().map(|name| (*name).to_owned()),
-            _ => None,
-        };
-        match column {
-            Some(column) => under.insert(column),
-            None => return Columns::All,
-        };
-    }
-    Columns::Set(under)
+/// The number of a view's column; views have no dropped ones.
+fn number(relation: &Relation, name: &str) -> i32 {
+    let at = relation.columns.iter().position(|column| column.name == name);
+    at.and_then(|at| i32::try_from(at + 1).ok()).unwrap_or(0)
 }

@@ -16,7 +16,7 @@ const BODIES: usize = 2_000;
 /// A walk over a statement.
 pub(super) struct Walk<'a> {
     pub(super) scope: Scope<'a>,
-    /// The search path that names are read in: the scope's, or that of a view's text.
+    /// The search path that names are read in.
     pub(super) path: Vec<String>,
     /// How the walk came to where it is: the views it is inside of.
     pub(super) via: Vec<Via>,
@@ -33,6 +33,8 @@ pub(super) struct Walk<'a> {
     /// Inside EXPLAIN without ANALYZE: nothing is written.
     pub(super) explaining: bool,
     pub(super) returns_rows: bool,
+    /// Calls functions whose bodies are not known.
+    pub(super) runs_code: bool,
     /// Declared types of the parameters.
     pub(super) parameters: Vec<u32>,
     /// The one row of pg_settings that the query at hand looks at.
@@ -59,6 +61,7 @@ impl<'a> Walk<'a> {
             ctes: Vec::new(),
             explaining: false,
             returns_rows: false,
+            runs_code: false,
             parameters: scope.parameter_types.to_vec(),
             pinned_setting: None,
             nesting: 0,
@@ -124,38 +127,23 @@ impl<'a> Walk<'a> {
         self.unresolved.push(Unresolved { kind, name, suggestion: None, position });
     }
 
-    /// Walks a text that is not the client's (a view's definition, a domain's check) in its own search path and
-    /// with nothing of the statement in sight.
-    pub(super) fn elsewhere(&mut self, path: &[String], view: Option<Via>, walk: impl FnOnce(&mut Self)) {
+    /// Walks what is not in the client's text (a view, a domain's checks, a prepared statement), with nothing of
+    /// the statement in sight.
+    pub(super) fn apart(&mut self, view: Option<Via>, walk: impl FnOnce(&mut Self)) {
         self.bodies += 1;
         if self.nesting >= VIEWS || self.bodies > BODIES {
             self.refuse(Reason::TooDeep, "views nest too deeply", -1);
             return;
         }
-        let path = std::mem::replace(&mut self.path, path.to_vec());
         let (level, outer) = (std::mem::take(&mut self.level), std::mem::take(&mut self.outer));
         let ctes = std::mem::take(&mut self.ctes);
-        let parameters = std::mem::take(&mut self.parameters);
-        let doubt = std::mem::take(&mut self.scope.doubt);
         let steps = self.via.len();
         self.via.extend(view);
         self.nesting += 1;
         walk(self);
         self.nesting -= 1;
         self.via.truncate(steps);
-        (self.path, self.level, self.outer) = (path, level, outer);
-        (self.ctes, self.parameters) = (ctes, parameters);
-        self.scope.doubt = doubt;
-    }
-
-    /// Walks the text of another statement of the same session.
-    pub(super) fn foreign_text(&mut self, walk: impl FnOnce(&mut Self)) {
-        let path = self.path.clone();
-        let doubt = self.scope.doubt;
-        self.elsewhere(&path, None, |inner| {
-            inner.scope.doubt = doubt;
-            walk(inner);
-        });
+        (self.level, self.outer, self.ctes) = (level, outer, ctes);
     }
 
     /// How accesses name a relation: temporary schemas have one name.

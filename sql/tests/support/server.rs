@@ -10,25 +10,25 @@ use chaperone_sql::{Catalog, Doubt, Facts, Needs, Scope, SessionNames, Statement
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
     bin: PathBuf,
-    pub version: Version,
+    pub(crate) version: Version,
 }
 
 /// A session on it, with a catalog of what was asked through it.
-pub struct Session {
+pub(crate) struct Session {
     client: Client,
     runtime: tokio::runtime::Runtime,
-    pub catalog: Catalog,
-    pub names: SessionNames,
+    pub(crate) catalog: Catalog,
+    pub(crate) names: SessionNames,
     /// Questions asked so far.
-    pub asked: usize,
+    pub(crate) asked: usize,
 }
 
 impl Server {
     /// Starts the newest server that is installed.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (bin, version) = newest();
         let folder = tempfile::Builder::new().prefix("sql-test").tempdir_in("/tmp").unwrap();
         run("chown", &["postgres", folder.path().to_str().unwrap()]);
@@ -52,12 +52,12 @@ impl Server {
     }
 
     /// Runs a script of statements as the superuser.
-    pub fn script(&self, sql: &str) {
+    pub(crate) fn script(&self, sql: &str) {
         let session = self.connect();
         session.runtime.block_on(session.client.batch_execute(sql)).unwrap_or_else(|e| panic!("{e:?}"));
     }
 
-    pub fn connect(&self) -> Session {
+    pub(crate) fn connect(&self) -> Session {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = format!("host={} user=postgres dbname=postgres", self.folder.path().display());
         let (client, connection) = runtime.block_on(tokio_postgres::connect(&config, NoTls)).unwrap();
@@ -75,16 +75,16 @@ impl Drop for Server {
 }
 
 impl Session {
-    pub fn run(&self, sql: &str) {
+    pub(crate) fn run(&self, sql: &str) {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap_or_else(|e| panic!("{e:?}: {sql}"));
     }
 
     /// Whether the server takes the statement, without keeping what it does.
-    pub fn accepts(&self, sql: &str) -> Result<(), String> {
+    pub(crate) fn accepts(&self, sql: &str) -> Result<(), String> {
         self.runtime.block_on(self.client.prepare(sql)).map(drop).map_err(|e| format!("{e:?}"))
     }
 
-    pub fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         let messages = self.runtime.block_on(self.client.simple_query(sql));
         let messages = messages.unwrap_or_else(|e| panic!("{e:?}: {sql}"));
         let rows = messages.into_iter().filter_map(|message| match message {
@@ -94,7 +94,7 @@ impl Session {
         rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
     }
 
-    pub fn ask(&mut self, needs: &Needs) {
+    pub(crate) fn ask(&mut self, needs: &Needs) {
         for question in needs.questions() {
             let rows = self.rows(question.sql());
             self.asked += 1;
@@ -102,13 +102,13 @@ impl Session {
         }
     }
 
-    pub fn search_path(&self) -> Vec<String> {
+    pub(crate) fn search_path(&self) -> Vec<String> {
         let rows = self.rows("SELECT pg_catalog.unnest(pg_catalog.current_schemas(true))");
         rows.into_iter().filter_map(|mut row| row.remove(0)).collect()
     }
 
     /// The facts of a statement, asking as often as it takes.
-    pub fn facts(&mut self, statement: &Arc<Statement>, doubt: Doubt) -> Result<Facts, chaperone_sql::Refused> {
+    pub(crate) fn facts(&mut self, statement: &Arc<Statement>, doubt: Doubt) -> Result<Facts, chaperone_sql::Refused> {
         let path = self.search_path();
         let temp = path.iter().find(|schema| schema.starts_with("pg_temp_")).cloned();
         for _ in 0..20 {
