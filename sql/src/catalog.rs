@@ -218,7 +218,8 @@ impl Catalog {
 }
 
 fn keys<T, C: FromIterator<(String, String)>>(names: &Names<T>) -> C {
-    let pairs = names.iter().flat_map(|(schema, inner)| inner.keys().map(|name| (schema.clone(), name.clone())));
+    let pairs =
+        names.iter().flat_map(|(schema, inner)| inner.keys().map(|name| (schema.clone(), name.clone())));
     pairs.collect()
 }
 

@@ -1,4 +1,8 @@
 //! What a statement does in a scope: the accesses it makes and its effects on the session.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the grammar has 271 nodes: `grammar` names each, every other match refuses what it does not know"
+)]
 
 mod builtin;
 mod copy;
@@ -241,6 +245,7 @@ impl UnresolvedKind {
 ///
 /// # Errors
 /// [`Unready::Needs`] while names must be read first, and [`Unready::Refused`] for what is never forwarded.
+#[expect(clippy::result_large_err, reason = "needs are rare and read at once")]
 pub fn facts(statement: &Arc<Statement>, scope: &Scope<'_>) -> Result<Facts, Unready> {
     let walked = with_room(statement.deep(), || {
         let mut walk = Walk::new(scope);
@@ -260,12 +265,14 @@ pub fn facts(statement: &Arc<Statement>, scope: &Scope<'_>) -> Result<Facts, Unr
 ///
 /// # Errors
 /// As [`facts`].
+#[expect(clippy::result_large_err, reason = "needs are rare and read at once")]
 pub fn function_call(oid: u32, scope: &Scope<'_>) -> Result<Facts, Unready> {
     let mut walk = Walk::new(scope);
     walk.call_oid(oid);
     finish(walk, Tag::FunctionCall)
 }
 
+#[expect(clippy::result_large_err, reason = "needs are rare and read at once")]
 fn finish(mut walk: Walk<'_>, tag: Tag) -> Result<Facts, Unready> {
     walk.settle();
     if let Some(refused) = walk.refused {

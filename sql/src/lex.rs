@@ -160,7 +160,9 @@ impl<'a> Tokens<'a> {
 
     fn operator(&mut self) -> Kind {
         self.at += 1;
-        while operator_byte(self.peek(0)) && !matches!((self.peek(0), self.peek(1)), (b'-', b'-') | (b'/', b'*')) {
+        while operator_byte(self.peek(0))
+            && !matches!((self.peek(0), self.peek(1)), (b'-', b'-') | (b'/', b'*'))
+        {
             self.at += 1;
         }
         Kind::Operator
@@ -174,7 +176,22 @@ const fn name_byte(byte: u8) -> bool {
 const fn operator_byte(byte: u8) -> bool {
     matches!(
         byte,
-        b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' | b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?'
+        b'+' | b'-'
+            | b'*'
+            | b'/'
+            | b'<'
+            | b'>'
+            | b'='
+            | b'~'
+            | b'!'
+            | b'@'
+            | b'#'
+            | b'%'
+            | b'^'
+            | b'&'
+            | b'|'
+            | b'`'
+            | b'?'
     )
 }
 
@@ -241,11 +258,17 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
             Kind::Punctuation(b';') => {}
             Kind::Punctuation(b',') => comma = true,
             Kind::Constant if comma && after_constant => comma = false,
-            kind => {
+            Kind::Word
+            | Kind::Quoted
+            | Kind::Constant
+            | Kind::Parameter
+            | Kind::Operator
+            | Kind::Punctuation(_) => {
                 if std::mem::take(&mut comma) {
                     hash.add(b", ");
                 }
-                match kind {
+                after_constant = token.kind == Kind::Constant;
+                match token.kind {
                     Kind::Constant => hash.add(b"?"),
                     Kind::Word => hash.add(own.to_ascii_lowercase().as_bytes()),
                     Kind::Quoted | Kind::Parameter | Kind::Operator | Kind::Punctuation(_) => {
@@ -253,7 +276,6 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
                     }
                 }
                 hash.add(b" ");
-                after_constant = kind == Kind::Constant;
             }
         }
     }
@@ -280,20 +302,27 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<&str> {
-        Tokens::new(text).map(|token| &text[token.range]).collect()
+        Tokens::new(text).map(|token| text.get(token.range).unwrap()).collect()
     }
 
     #[test]
     fn tokens_end_where_postgres_ends_them() {
         assert_eq!(words("a/*x/*y*/z*/b--c\nd"), ["a", "b", "d"]);
-        assert_eq!(words("'it''s' E'a\\'b' $$;$$ $t$ $$ $t$ $1"), ["'it''s'", "E'a\\'b'", "$$;$$", "$t$ $$ $t$", "$1"]);
-        assert_eq!(words("a+-1 <> 1.5e-3 \"q\"\"q\" U&\"x\""), ["a", "+-", "1", "<>", "1.5e-3", "\"q\"\"q\"", "U&\"x\""]);
+        assert_eq!(
+            words("'it''s' E'a\\'b' $$;$$ $t$ $$ $t$ $1"),
+            ["'it''s'", "E'a\\'b'", "$$;$$", "$t$ $$ $t$", "$1"]
+        );
+        assert_eq!(
+            words("a+-1 <> 1.5e-3 \"q\"\"q\" U&\"x\""),
+            ["a", "+-", "1", "<>", "1.5e-3", "\"q\"\"q\"", "U&\"x\""]
+        );
         assert_eq!(words("'open"), ["'open"]);
     }
 
     #[test]
     fn constants_never_reach_the_template() {
-        let text = "select  'secret', E'se\\'cret', $x$secret$x$, 42, x'5e' /* secret */ from \"T\" where a=$1";
+        let text =
+            "select  'secret', E'se\\'cret', $x$secret$x$, 42, x'5e' /* secret */ from \"T\" where a=$1";
         assert_eq!(template(text), "select ?, ?, ?, ?, ? from \"T\" where a=$1");
         assert_eq!(template("'secret"), "?");
     }

@@ -98,7 +98,10 @@ impl Prediction {
                 Some(schemas) => self.search_path_set(schemas, user, temp_schema),
                 None => self.doubt.names = true,
             },
-            Effect::Rollback { .. } | Effect::RollbackTo(_) | Effect::ResetAll | Effect::SearchPathMayChange => {
+            Effect::Rollback { .. }
+            | Effect::RollbackTo(_)
+            | Effect::ResetAll
+            | Effect::SearchPathMayChange => {
                 self.doubt.names = true;
             }
             Effect::DiscardAll => {
@@ -121,7 +124,20 @@ impl Prediction {
             }
             Effect::CloseCursor(None) => self.session.cursors.clear(),
             Effect::Ddl | Effect::TempDdl | Effect::DiscardTemp => self.doubt.catalog = true,
-            _ => {}
+            Effect::Begin
+            | Effect::Commit { .. }
+            | Effect::Savepoint(_)
+            | Effect::Release(_)
+            | Effect::PrepareTransaction
+            | Effect::Set { .. }
+            | Effect::Execute { .. }
+            | Effect::Fetch(_)
+            | Effect::Listen(_)
+            | Effect::Unlisten(_)
+            | Effect::Role
+            | Effect::CopyIn
+            | Effect::CopyOut
+            | Effect::Isolation { .. } => {}
         }
     }
 

@@ -12,8 +12,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ParseResult};
 
 use crate::lex::Kind;
-pub(crate) use stack::with_room;
 use stack::Deep;
+pub(crate) use stack::with_room;
 pub use tag::Tag;
 
 /// The statements of one string.

@@ -1,4 +1,5 @@
 //! The questions on a real server: what they answer, and that no search path turns them.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail this way")]
 #[path = "support/server.rs"]
 mod server;
 
@@ -59,9 +60,15 @@ fn answers_that_do_not_change_leave_the_epoch_alone() {
     let server = server::Server::start();
     server.script(include_str!("cases/schema.sql"));
     let mut session = server.connect();
-    accesses(&mut session, "SELECT secret, shop.twice(id) FROM shop.outer_leak, shop.customers WHERE id === name");
+    accesses(
+        &mut session,
+        "SELECT secret, shop.twice(id) FROM shop.outer_leak, shop.customers WHERE id === name",
+    );
     let (epoch, asked) = (session.catalog.epoch(), session.asked);
-    accesses(&mut session, "SELECT secret, shop.twice(id) FROM shop.outer_leak, shop.customers WHERE id === name");
+    accesses(
+        &mut session,
+        "SELECT secret, shop.twice(id) FROM shop.outer_leak, shop.customers WHERE id === name",
+    );
     assert_eq!((session.catalog.epoch(), session.asked), (epoch, asked), "everything is known");
     let again = session.catalog.recheck();
     session.ask(&again);

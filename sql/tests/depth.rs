@@ -1,4 +1,5 @@
 //! Deep and long texts: an answer or an error on any thread, never a crash, and in bounded time.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::unwrap_in_result, reason = "a test may fail this way")]
 use std::sync::Arc;
 
 use chaperone_sql::builtins::Version;
@@ -64,7 +65,7 @@ fn what_is_too_deep_or_too_long_is_an_error() {
     for text in deep {
         let start: String = text.chars().take(40).collect();
         let answer = walk(text);
-        assert!(matches!(answer, Err(_)), "{start}: {answer:?}");
+        assert!(answer.is_err(), "{start}: {answer:?}");
     }
     assert_eq!(walk(format!("select '{}'", "x".repeat(17 << 20))), Err(SyntaxErrorKind::TooLarge));
 }

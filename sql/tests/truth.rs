@@ -1,5 +1,6 @@
 //! Truth tables: statements and the accesses that they make, resolved against a real server that holds
 //! `cases/schema.sql`. `UPDATE=1` rewrites the tables; review the difference.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail this way")]
 #[path = "support/server.rs"]
 mod server;
 
@@ -48,7 +49,8 @@ fn line(access: &Access) -> String {
         };
         line += &format!(" via {kind} {}", via.relation);
     }
-    if let policy::Object::Function(policy::FunctionName { extension: Some(extension), .. }) = &access.object {
+    if let policy::Object::Function(policy::FunctionName { extension: Some(extension), .. }) = &access.object
+    {
         line += &format!(" of extension {extension}");
     }
     line
@@ -73,11 +75,18 @@ fn statements_make_the_accesses_of_the_truth_tables() {
         let mut table: Table = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         for case in &mut table.cases {
             let seen = resolve(&server, case);
-            let same = (&seen.accesses, &seen.baseline, &seen.refused) == (&case.accesses, &case.baseline, &case.refused);
+            let same = (&seen.accesses, &seen.baseline, &seen.refused)
+                == (&case.accesses, &case.baseline, &case.refused);
             if !same {
                 wrong.push(format!(
                     "{}\n  now:  {:?} baseline {:?} refused {:?}\n  file: {:?} baseline {:?} refused {:?}",
-                    case.sql, seen.accesses, seen.baseline, seen.refused, case.accesses, case.baseline, case.refused
+                    case.sql,
+                    seen.accesses,
+                    seen.baseline,
+                    seen.refused,
+                    case.accesses,
+                    case.baseline,
+                    case.refused
                 ));
                 *case = seen;
             }
@@ -118,15 +127,12 @@ fn resolve(server: &server::Server, case: &Case) -> Case {
 fn remember(session: &mut server::Session, facts: Facts) {
     let facts = std::sync::Arc::new(facts);
     for effect in &facts.effects {
-        match effect {
-            Effect::Prepare { name, statement, types } => {
-                let (statement, types) = (statement.clone(), types.clone());
-                session.names.statements.insert(name.clone(), chaperone_sql::Prepared { statement, types });
-            }
-            Effect::DeclareCursor { name, .. } => {
-                session.names.cursors.insert(name.clone(), facts.clone());
-            }
-            _ => {}
+        if let Effect::Prepare { name, statement, types } = effect {
+            let (statement, types) = (statement.clone(), types.clone());
+            session.names.statements.insert(name.clone(), chaperone_sql::Prepared { statement, types });
+        }
+        if let Effect::DeclareCursor { name, .. } = effect {
+            session.names.cursors.insert(name.clone(), facts.clone());
         }
     }
 }

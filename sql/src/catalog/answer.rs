@@ -85,7 +85,11 @@ impl Answer {
                 Some("w") => loose.view(&row)?.relations.push(RelationName::new(row.text(1)?, row.text(2)?)),
                 Some("v") => loose.view_column(&row)?,
                 Some("m") => {
-                    let origin = (row.number(1)?, RelationName::new(row.text(2)?, row.text(3)?), row.text(4)?.to_owned());
+                    let origin = (
+                        row.number(1)?,
+                        RelationName::new(row.text(2)?, row.text(3)?),
+                        row.text(4)?.to_owned(),
+                    );
                     loose.view(&row)?.origins.push(origin);
                 }
                 Some("e") => loose.view(&row)?.functions.push(row.number(1)?),
@@ -159,7 +163,8 @@ impl Answer {
             (name, columns)
         });
         let reads = reads.collect();
-        let functions = loose.functions.into_iter().map(|oid| self.function(oid)).collect::<Result<_, _>>()?;
+        let functions =
+            loose.functions.into_iter().map(|oid| self.function(oid)).collect::<Result<_, _>>()?;
         Ok(View { reads, functions, origins: loose.origins })
     }
 
@@ -237,7 +242,8 @@ impl Loose {
     }
 
     fn function(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
-        let arguments = row.text(4)?.split_ascii_whitespace().map(|oid| oid.parse().map_err(|_| CatalogError::Row));
+        let arguments =
+            row.text(4)?.split_ascii_whitespace().map(|oid| oid.parse().map_err(|_| CatalogError::Row));
         self.functions.push(Function {
             oid: row.number(0)?,
             schema: row.text(1)?.to_owned(),
@@ -267,7 +273,8 @@ impl Loose {
     }
 
     fn cast(&mut self, row: &Row<'_>) -> Result<(), CatalogError> {
-        let cast = Cast { source: row.number(0)?, target: row.number(1)?, context: row.letter(2)?, function: None };
+        let cast =
+            Cast { source: row.number(0)?, target: row.number(1)?, context: row.letter(2)?, function: None };
         self.casts.push((cast, row.number(3)?));
         Ok(())
     }

@@ -48,7 +48,8 @@ impl Needs {
     #[must_use]
     pub fn questions(&self) -> Vec<Question> {
         let mut subjects = Vec::new();
-        let mut named = |names: &BTreeSet<(String, String)>, subject: fn(Vec<(String, String)>) -> Subject| {
+        let mut named = |names: &BTreeSet<(String, String)>,
+                         subject: fn(Vec<(String, String)>) -> Subject| {
             if !names.is_empty() {
                 subjects.push(subject(names.iter().cloned().collect()));
             }

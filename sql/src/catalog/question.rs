@@ -3,8 +3,6 @@
 //!
 //! Rows are `(tag, …)` in text, of one width; `answer` reads them.
 
-use std::fmt::Write as _;
-
 /// What a question asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -95,7 +93,7 @@ fn wanted(names: &[(String, String)]) -> String {
     for (index, (schema, name)) in names.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         let (schema, name) = (literal(schema), literal(name));
-        let _ = write!(out, "{comma}({schema}::@.name, {name}::@.name)");
+        out += &format!("{comma}({schema}::@.name, {name}::@.name)");
     }
     out.push_str(") AS w(s, n)");
     out
@@ -104,7 +102,9 @@ fn wanted(names: &[(String, String)]) -> String {
 /// A join that keeps the rows of the wanted names.
 fn by_name(name: &str, namespace: &str, names: &[(String, String)]) -> String {
     let wanted = wanted(names);
-    format!("JOIN {wanted} ON w.n @= {name} JOIN @.pg_namespace ns ON ns.nspname @= w.s AND ns.oid @= {namespace}")
+    format!(
+        "JOIN {wanted} ON w.n @= {name} JOIN @.pg_namespace ns ON ns.nspname @= w.s AND ns.oid @= {namespace}"
+    )
 }
 
 fn by_oid(oid: &str, oids: &[u32]) -> String {
@@ -117,10 +117,9 @@ fn row(tag: char, columns: &[&str], from: &str) -> String {
     let mut out = format!("SELECT '{tag}'^");
     for index in 0..WIDTH - 1 {
         let column = columns.get(index).copied().unwrap_or("NULL");
-        let _ = write!(out, ", ({column})::@.text");
+        out += &format!(", ({column})::@.text");
     }
-    let _ = write!(out, " {from}");
-    out
+    out + " " + from
 }
 
 fn extension(class: &str, oid: &str) -> String {
@@ -381,7 +380,11 @@ mod tests {
             let qualified = "Node { node: Some(String(String { sval: \"pg_catalog\" })) }";
             for what in ["FuncCall { funcname: [", "TypeName { names: ["] {
                 for found in tree.split(what).skip(1) {
-                    assert!(found.starts_with(qualified), "{what} {}: {sql}", found.get(..120).unwrap_or(found));
+                    assert!(
+                        found.starts_with(qualified),
+                        "{what} {}: {sql}",
+                        found.get(..120).unwrap_or(found)
+                    );
                 }
             }
             for found in tree.split("AExpr { kind: ").skip(1) {

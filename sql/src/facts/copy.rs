@@ -60,7 +60,8 @@ impl Walk<'_> {
         self.query(query);
         self.settle();
         let read = self.found.iter().filter(|access| access.verb == Verb::Select);
-        let copied: Vec<Access> = read.map(|access| Access { verb: Verb::CopyTo, ..access.clone() }).collect();
+        let copied: Vec<Access> =
+            read.map(|access| Access { verb: Verb::CopyTo, ..access.clone() }).collect();
         if copied.is_empty() {
             self.plain(Verb::CopyTo, Object::Session, -1);
         }

@@ -7,11 +7,11 @@ use pg_query::protobuf::{
 };
 use policy::{FunctionName, Object, Verb};
 
+use super::Effect;
 use super::names::{qualified, strings};
 use super::objects::{arguments_of, name_parts};
 use super::range::{Item, Outputs};
 use super::walk::Walk;
-use super::Effect;
 
 impl Walk<'_> {
     pub(super) fn definition(&mut self, node: &NodeEnum) {
@@ -55,10 +55,16 @@ impl Walk<'_> {
             N::CreateTrigStmt(trigger) => self.create_trigger(trigger),
             N::RuleStmt(rule) => self.create_rule(rule),
             N::CreatePolicyStmt(policy) => {
-                self.row_policy(policy.table.as_ref(), [policy.qual.as_deref(), policy.with_check.as_deref()]);
+                self.row_policy(
+                    policy.table.as_ref(),
+                    [policy.qual.as_deref(), policy.with_check.as_deref()],
+                );
             }
             N::AlterPolicyStmt(policy) => {
-                self.row_policy(policy.table.as_ref(), [policy.qual.as_deref(), policy.with_check.as_deref()]);
+                self.row_policy(
+                    policy.table.as_ref(),
+                    [policy.qual.as_deref(), policy.with_check.as_deref()],
+                );
             }
             N::DropStmt(drop) => self.drop_objects(drop),
             _ => self.altering(node),
@@ -69,13 +75,19 @@ impl Walk<'_> {
     fn altering(&mut self, node: &NodeEnum) {
         use NodeEnum as N;
         match node {
-            N::CommentStmt(comment) => self.on_object(comment.objtype(), comment.object.as_deref(), Verb::Alter),
+            N::CommentStmt(comment) => {
+                self.on_object(comment.objtype(), comment.object.as_deref(), Verb::Alter)
+            }
             N::SecLabelStmt(label) => self.on_object(label.objtype(), label.object.as_deref(), Verb::Alter),
             N::RenameStmt(rename) => self.rename(rename),
             N::AlterObjectSchemaStmt(alter) => {
                 let relation = alter.relation.as_ref();
                 self.altered(alter.object_type(), relation, alter.object.as_deref());
-                self.moved(relation.map(|name| name.relname.as_str()), &alter.newschema, alter.object.as_deref());
+                self.moved(
+                    relation.map(|name| name.relname.as_str()),
+                    &alter.newschema,
+                    alter.object.as_deref(),
+                );
             }
             N::AlterOwnerStmt(alter) => {
                 self.altered(alter.object_type(), alter.relation.as_ref(), alter.object.as_deref());
@@ -300,7 +312,12 @@ impl Walk<'_> {
         }
     }
 
-    fn altered(&mut self, kind: ObjectType, name: Option<&pg_query::protobuf::RangeVar>, object: Option<&Node>) {
+    fn altered(
+        &mut self,
+        kind: ObjectType,
+        name: Option<&pg_query::protobuf::RangeVar>,
+        object: Option<&Node>,
+    ) {
         match name {
             Some(name) => {
                 self.on_relation(name, Verb::Alter);

@@ -9,11 +9,11 @@ use pg_query::protobuf::{
 };
 use policy::{Columns, Verb};
 
+use super::UnresolvedKind;
 use super::range::{Item, ItemColumns, Outputs};
 use super::target::{Deed, Source};
 use super::types::Ty;
 use super::walk::Walk;
-use super::UnresolvedKind;
 use crate::builtins::Version;
 
 /// The relation that a statement changes.
@@ -29,7 +29,9 @@ impl<'a> Walk<'a> {
     pub(super) fn insert(&mut self, insert: &InsertStmt) -> Outputs {
         let ctes = self.ctes.len();
         self.with(insert.with_clause.as_ref());
-        let Some(changed) = self.changed(insert.relation.as_ref(), Verb::Insert) else { return Outputs::default() };
+        let Some(changed) = self.changed(insert.relation.as_ref(), Verb::Insert) else {
+            return Outputs::default();
+        };
         let outputs = match insert.select_stmt.as_deref() {
             Some(node) => self.on_new_level(|walk| walk.query(node)),
             None => Outputs::default(),
@@ -93,9 +95,11 @@ impl<'a> Walk<'a> {
     pub(super) fn update(&mut self, update: &UpdateStmt) -> Outputs {
         let ctes = self.ctes.len();
         self.with(update.with_clause.as_ref());
-        let Some(changed) = self.changed(update.relation.as_ref(), Verb::Update) else { return Outputs::default() };
+        let Some(changed) = self.changed(update.relation.as_ref(), Verb::Update) else {
+            return Outputs::default();
+        };
         let returned = self.on_new_level(|walk| {
-            walk.from_items(&update.from_clause);
+            walk.list_from(&update.from_clause);
             walk.level.items.insert(0, changed.item.clone());
             let filtered = walk.filter(update.where_clause.as_deref(), &changed);
             let columns = walk.assigned(&update.target_list, &changed);
@@ -110,9 +114,11 @@ impl<'a> Walk<'a> {
     pub(super) fn delete(&mut self, delete: &DeleteStmt) -> Outputs {
         let ctes = self.ctes.len();
         self.with(delete.with_clause.as_ref());
-        let Some(changed) = self.changed(delete.relation.as_ref(), Verb::Delete) else { return Outputs::default() };
+        let Some(changed) = self.changed(delete.relation.as_ref(), Verb::Delete) else {
+            return Outputs::default();
+        };
         let returned = self.on_new_level(|walk| {
-            walk.from_items(&delete.using_clause);
+            walk.list_from(&delete.using_clause);
             walk.level.items.insert(0, changed.item.clone());
             let filtered = walk.filter(delete.where_clause.as_deref(), &changed);
             walk.change(&changed, Verb::Delete, &Columns::none(), filtered);
@@ -130,7 +136,7 @@ impl<'a> Walk<'a> {
         let Some(changed) = self.changed(merge.relation.as_ref(), verb) else { return Outputs::default() };
         let returned = self.on_new_level(|walk| {
             if let Some(node) = merge.source_relation.as_deref() {
-                walk.from_item(node);
+                walk.item_from(node);
             }
             walk.level.items.insert(0, changed.item.clone());
             let joined = walk.filter(merge.join_condition.as_deref(), &changed);
@@ -300,7 +306,8 @@ fn excluded<'a>(item: &Item<'a>) -> Item<'a> {
 
 /// Whether the rows stand in the statement itself, one for each list: no function that could give many.
 fn is_values(insert: &InsertStmt) -> bool {
-    let Some(NodeEnum::SelectStmt(select)) = insert.select_stmt.as_deref().and_then(|node| node.node.as_ref())
+    let Some(NodeEnum::SelectStmt(select)) =
+        insert.select_stmt.as_deref().and_then(|node| node.node.as_ref())
     else {
         return false;
     };
@@ -315,9 +322,9 @@ fn is_values(insert: &InsertStmt) -> bool {
 fn is_single(node: &Node) -> bool {
     use NodeEnum as N;
     match &node.node {
-        Some(
-            N::AConst(_) | N::ParamRef(_) | N::SetToDefault(_) | N::SqlvalueFunction(_) | N::SubLink(_),
-        ) => true,
+        Some(N::AConst(_) | N::ParamRef(_) | N::SetToDefault(_) | N::SqlvalueFunction(_) | N::SubLink(_)) => {
+            true
+        }
         Some(N::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_single),
         Some(N::AExpr(expression)) => {
             let sides = [expression.lexpr.as_deref(), expression.rexpr.as_deref()];
@@ -326,7 +333,8 @@ fn is_single(node: &Node) -> bool {
         Some(N::AArrayExpr(array)) => array.elements.iter().all(is_single),
         Some(N::FuncCall(call)) => {
             let names = super::names::strings(&call.funcname);
-            matches!(names.last(), Some(&("now" | "clock_timestamp" | "gen_random_uuid"))) && call.args.is_empty()
+            matches!(names.last(), Some(&("now" | "clock_timestamp" | "gen_random_uuid")))
+                && call.args.is_empty()
         }
         _ => false,
     }

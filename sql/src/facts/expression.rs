@@ -74,7 +74,9 @@ impl Walk<'_> {
                 self.expressions(&list.items);
                 Ty::Unknown
             }
-            N::NamedArgExpr(argument) => argument.arg.as_deref().map_or(Ty::Unknown, |arg| self.expression(arg)),
+            N::NamedArgExpr(argument) => {
+                argument.arg.as_deref().map_or(Ty::Unknown, |arg| self.expression(arg))
+            }
             N::GroupingFunc(grouping) => {
                 self.expressions(&grouping.args);
                 Ty::Known(INT4)

@@ -25,7 +25,9 @@ impl Found {
             Entry::Vacant(entry) => entry.insert(Vec::new()),
         };
         let same = places.iter().copied().find(|at| {
-            self.accesses.get(*at).is_some_and(|known| known.via == access.via && known.filtered == access.filtered)
+            self.accesses
+                .get(*at)
+                .is_some_and(|known| known.via == access.via && known.filtered == access.filtered)
         });
         match same.and_then(|at| self.accesses.get_mut(at)) {
             Some(known) => {
@@ -44,7 +46,6 @@ impl Found {
         self.accesses.iter()
     }
 
-
     pub(super) fn into_accesses(self) -> Vec<Access> {
         self.accesses
     }
@@ -61,4 +62,3 @@ fn name(object: &Object) -> Name {
         Object::Unresolved(name) => Name::Other(4, name.clone()),
     }
 }
-

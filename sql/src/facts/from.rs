@@ -15,26 +15,26 @@ use super::types::Ty;
 use super::walk::Walk;
 
 impl<'a> Walk<'a> {
-    pub(super) fn from_items(&mut self, nodes: &[Node]) {
+    pub(super) fn list_from(&mut self, nodes: &[Node]) {
         for node in nodes {
-            self.from_item(node);
+            self.item_from(node);
         }
     }
 
-    pub(super) fn from_item(&mut self, node: &Node) {
+    pub(super) fn item_from(&mut self, node: &Node) {
         match &node.node {
-            Some(NodeEnum::RangeVar(name)) => self.from_relation(name),
-            Some(NodeEnum::RangeSubselect(query)) => self.from_subselect(query),
-            Some(NodeEnum::RangeFunction(function)) => self.from_function(function),
-            Some(NodeEnum::RangeTableFunc(table)) => self.from_xml(table),
-            Some(NodeEnum::JsonTable(table)) => self.from_json(table),
-            Some(NodeEnum::RangeTableSample(sample)) => self.from_sample(sample),
-            Some(NodeEnum::JoinExpr(join)) => self.from_join(join),
+            Some(NodeEnum::RangeVar(name)) => self.relation_item(name),
+            Some(NodeEnum::RangeSubselect(query)) => self.subselect_item(query),
+            Some(NodeEnum::RangeFunction(function)) => self.function_item(function),
+            Some(NodeEnum::RangeTableFunc(table)) => self.xml_item(table),
+            Some(NodeEnum::JsonTable(table)) => self.json_item(table),
+            Some(NodeEnum::RangeTableSample(sample)) => self.sample_item(sample),
+            Some(NodeEnum::JoinExpr(join)) => self.join_item(join),
             _ => self.unknown("an item of FROM of an unknown kind"),
         }
     }
 
-    fn from_relation(&mut self, name: &RangeVar) {
+    fn relation_item(&mut self, name: &RangeVar) {
         if name.schemaname.is_empty()
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == name.relname)
         {
@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn from_subselect(&mut self, query: &RangeSubselect) {
+    fn subselect_item(&mut self, query: &RangeSubselect) {
         let Some(node) = query.subquery.as_deref() else { return };
         // Without LATERAL the other items are out of sight.
         let hidden = if query.lateral { Vec::new() } else { std::mem::take(&mut self.level.items) };
@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
         self.level.items.push(item);
     }
 
-    fn from_function(&mut self, function: &RangeFunction) {
+    fn function_item(&mut self, function: &RangeFunction) {
         let mut name = String::new();
         let mut outputs = Outputs { columns: Vec::new(), open: true };
         for entry in &function.functions {
@@ -118,7 +118,7 @@ impl<'a> Walk<'a> {
         columns
     }
 
-    fn from_xml(&mut self, table: &RangeTableFunc) {
+    fn xml_item(&mut self, table: &RangeTableFunc) {
         for node in [table.docexpr.as_deref(), table.rowexpr.as_deref()].into_iter().flatten() {
             self.expression(node);
         }
@@ -141,9 +141,9 @@ impl<'a> Walk<'a> {
         self.level.items.push(item);
     }
 
-    fn from_sample(&mut self, sample: &RangeTableSample) {
+    fn sample_item(&mut self, sample: &RangeTableSample) {
         if let Some(node) = sample.relation.as_deref() {
-            self.from_item(node);
+            self.item_from(node);
         }
         let arguments: Vec<Ty> = sample.args.iter().map(|node| self.expression(node)).collect();
         drop(arguments);
@@ -151,14 +151,14 @@ impl<'a> Walk<'a> {
         self.call_by_name(&strings(&sample.method), &[Ty::Unknown], sample.location);
     }
 
-    fn from_join(&mut self, join: &JoinExpr) {
+    fn join_item(&mut self, join: &JoinExpr) {
         let start = self.level.items.len();
         if let Some(node) = join.larg.as_deref() {
-            self.from_item(node);
+            self.item_from(node);
         }
         let middle = self.level.items.len();
         if let Some(node) = join.rarg.as_deref() {
-            self.from_item(node);
+            self.item_from(node);
         }
         let merged = self.merged(join, start, middle);
         if let Some(quals) = join.quals.as_deref() {
@@ -215,7 +215,8 @@ impl<'a> Walk<'a> {
         let mut merged = Vec::new();
         for name in names {
             let outs: Vec<&Out> = left.iter().chain(&right).filter(|out| out.name == name).collect();
-            let of = |side: &[Out]| side.iter().find(|out| out.name == name).map_or(Ty::Unknown, |out| out.of);
+            let of =
+                |side: &[Out]| side.iter().find(|out| out.name == name).map_or(Ty::Unknown, |out| out.of);
             let (of_left, of_right) = (of(&left), of(&right));
             let origins: Vec<(usize, String)> = outs.iter().flat_map(|out| out.origins.clone()).collect();
             for (target, column) in &origins {

@@ -125,7 +125,8 @@ impl Walk<'_> {
     pub(super) fn call_form(&mut self, names: &[&str], form: Form<'_>, location: i32) -> Ty {
         let (schema, name) = qualified(names);
         let Some(all) = self.candidates(schema, name) else { return Ty::Unknown };
-        let usable: Vec<Candidate> = all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
+        let usable: Vec<Candidate> =
+            all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
         for candidate in &usable {
             self.count(candidate, form, location);
         }
@@ -257,7 +258,8 @@ impl Walk<'_> {
         let arguments = [if row == Ty::Literal { Ty::Unknown } else { row }];
         let form = Form { of_row: true, ..Form::new(&arguments) };
         let Some(all) = self.candidates(None, name) else { return true };
-        let usable: Vec<Candidate> = all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
+        let usable: Vec<Candidate> =
+            all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
         for candidate in &usable {
             self.count(candidate, form, location);
         }
@@ -277,7 +279,12 @@ impl Walk<'_> {
                 self.plain(Verb::Execute, Object::Function(name), -1);
             }
             Some(None) => {
-                self.missing(UnresolvedKind::Function, Verb::Execute, &format!("the function of OID {oid}"), -1);
+                self.missing(
+                    UnresolvedKind::Function,
+                    Verb::Execute,
+                    &format!("the function of OID {oid}"),
+                    -1,
+                );
             }
             None => {
                 self.needs.function_oids.insert(oid);
@@ -287,7 +294,11 @@ impl Walk<'_> {
 
     /// Functions named by a definition (CREATE TRIGGER, DROP FUNCTION …): the overload of these types, or all
     /// that may be meant; nothing when the server must be asked or has none.
-    pub(super) fn functions_named(&mut self, names: &[&str], arguments: Option<&[Node]>) -> Vec<FunctionName> {
+    pub(super) fn functions_named(
+        &mut self,
+        names: &[&str],
+        arguments: Option<&[Node]>,
+    ) -> Vec<FunctionName> {
         let (schema, name) = qualified(names);
         let all = self.candidates(schema, name).unwrap_or_default();
         let types: Option<Vec<Ty>> = arguments.map(|nodes| {

@@ -27,11 +27,9 @@ pub(super) enum Role {
 pub(super) const fn role(node: &NodeEnum) -> Role {
     use NodeEnum as N;
     match node {
-        N::InsertStmt(_)
-        | N::DeleteStmt(_)
-        | N::UpdateStmt(_)
-        | N::MergeStmt(_)
-        | N::SelectStmt(_) => Role::Query,
+        N::InsertStmt(_) | N::DeleteStmt(_) | N::UpdateStmt(_) | N::MergeStmt(_) | N::SelectStmt(_) => {
+            Role::Query
+        }
         N::CopyStmt(_)
         | N::VariableSetStmt(_)
         | N::VariableShowStmt(_)

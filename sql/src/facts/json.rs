@@ -139,7 +139,7 @@ impl Walk<'_> {
         self.optional(behavior.and_then(|behavior| behavior.expr.as_deref()));
     }
 
-    pub(super) fn from_json(&mut self, table: &JsonTable) {
+    pub(super) fn json_item(&mut self, table: &JsonTable) {
         self.needs_version(Version::V17, "JSON_TABLE", table.location);
         self.json_value(table.context_item.as_deref());
         if let Some(path) = table.pathspec.as_deref() {

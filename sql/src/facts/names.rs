@@ -81,7 +81,8 @@ impl<'a> Walk<'a> {
         self.single(&hits, name, location);
         let Some(source) = hits.into_iter().next() else {
             let full = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
-            self.missing_relation(verb, &schemas, &full, name, location);
+            self.missing(UnresolvedKind::Relation, verb, &full, location);
+            self.suggest_relation(&schemas, name);
             return Source::Missing;
         };
         if self.scope.doubt.catalog && matches!(source, Source::Known(_)) {
@@ -98,8 +99,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn missing_relation(&mut self, verb: Verb, schemas: &[String], full: &str, name: &str, location: i32) {
-        self.missing(UnresolvedKind::Relation, verb, full, location);
+    fn suggest_relation(&mut self, schemas: &[String], name: &str) {
         let catalog = self.scope.catalog;
         let known = schemas.iter().flat_map(|schema| catalog.relation_names(schema)).map(str::to_owned);
         let close = super::suggest::closest(name, known);
@@ -115,7 +115,8 @@ impl<'a> Walk<'a> {
             Some(schema) => vec![schema.to_owned()],
             None => {
                 if self.scope.doubt.names {
-                    let message = format!("`{name}` without a schema is uncertain here; write `schema.{name}`");
+                    let message =
+                        format!("`{name}` without a schema is uncertain here; write `schema.{name}`");
                     self.refuse(Reason::Doubt, message, location);
                 }
                 self.path.clone()

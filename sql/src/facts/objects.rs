@@ -40,7 +40,8 @@ impl<'a> Walk<'a> {
             let schema = (!name.schemaname.is_empty()).then_some(name.schemaname.as_str());
             self.new_schemas(schema, name.location)
         };
-        let names: Vec<RelationName> = schemas.iter().map(|schema| self.named(schema, &name.relname)).collect();
+        let names: Vec<RelationName> =
+            schemas.iter().map(|schema| self.named(schema, &name.relname)).collect();
         for name_of in &names {
             self.plain(verb, Object::Relation(name_of.clone()), name.location);
         }

@@ -6,11 +6,11 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, Node};
 use policy::Verb;
 
+use super::UnresolvedKind;
 use super::builtin;
 use super::names::{qualified, strings};
 use super::types::{BOOL, NUMERIC, TEXT, Ty};
 use super::walk::Walk;
-use super::UnresolvedKind;
 use crate::catalog::Operator;
 
 impl Walk<'_> {
@@ -60,7 +60,8 @@ impl Walk<'_> {
         match (left, right) {
             (Some(left), Some(right)) => self.compare(names, &left, &right, expression.location),
             (left, right) => {
-                let single = |side: Option<Vec<Ty>>| side.map(|types| types.first().copied().unwrap_or(Ty::Unknown));
+                let single =
+                    |side: Option<Vec<Ty>>| side.map(|types| types.first().copied().unwrap_or(Ty::Unknown));
                 self.operator(names, single(left), single(right), expression.location)
             }
         }
@@ -80,7 +81,9 @@ impl Walk<'_> {
     fn members(&mut self, node: Option<&Node>) -> Vec<Vec<Ty>> {
         let mut types: Vec<Vec<Ty>> = match node.and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::List(list)) => list.items.iter().map(|item| self.operands(item)).collect(),
-            Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().map(|item| self.operands(item)).collect(),
+            Some(NodeEnum::AArrayExpr(array)) => {
+                array.elements.iter().map(|item| self.operands(item)).collect()
+            }
             Some(_) => {
                 // Its elements have a type that is not known here.
                 self.optional(node);
@@ -95,7 +98,8 @@ impl Walk<'_> {
 
     fn range_test(&mut self, expression: &AExpr, operators: [&str; 2]) {
         let left = expression.lexpr.as_deref().map_or(Ty::Unknown, |node| self.expression(node));
-        let Some(NodeEnum::List(bounds)) = expression.rexpr.as_deref().and_then(|node| node.node.as_ref()) else {
+        let Some(NodeEnum::List(bounds)) = expression.rexpr.as_deref().and_then(|node| node.node.as_ref())
+        else {
             self.unknown("BETWEEN without bounds");
             return;
         };
@@ -108,7 +112,13 @@ impl Walk<'_> {
     }
 
     /// Counts the functions behind an operator; its result's type.
-    pub(super) fn operator(&mut self, names: &[&str], left: Option<Ty>, right: Option<Ty>, location: i32) -> Ty {
+    pub(super) fn operator(
+        &mut self,
+        names: &[&str],
+        left: Option<Ty>,
+        right: Option<Ty>,
+        location: i32,
+    ) -> Ty {
         let (schema, name) = qualified(names);
         // `!=` is another spelling that the scanner has turned into `<>` already.
         let mut known = false;

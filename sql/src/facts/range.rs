@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use policy::{Columns, Verb};
 
-use super::types::Ty;
-use super::walk::Walk;
 use super::UnresolvedKind;
 use super::builtin::SystemRelation;
+use super::types::Ty;
+use super::walk::Walk;
 use crate::catalog::Relation;
 
 /// Columns that every table has and no column list names.
@@ -292,7 +292,8 @@ impl<'a> Walk<'a> {
     fn items_of(&self, schema: Option<&str>, alias: &str) -> Option<Vec<Item<'a>>> {
         self.levels().find_map(|frame| {
             let same = |item: &&Item<'a>| {
-                item.alias == alias && schema.is_none_or(|wanted| self.same_schema(item.schema.as_deref(), wanted))
+                item.alias == alias
+                    && schema.is_none_or(|wanted| self.same_schema(item.schema.as_deref(), wanted))
             };
             let items: Vec<Item<'a>> = frame.items.iter().filter(same).cloned().collect();
             (!items.is_empty()).then_some(items)

@@ -2,7 +2,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    CommonTableExpr, IntoClause, LockClauseStrength, Node, SelectStmt, SetOperation, SortBy, WindowDef, WithClause,
+    CommonTableExpr, IntoClause, LockClauseStrength, Node, SelectStmt, SetOperation, SortBy, WindowDef,
+    WithClause,
 };
 use policy::{Columns, Verb};
 
@@ -64,7 +65,7 @@ impl Walk<'_> {
 
     fn simple(&mut self, select: &SelectStmt) -> Outputs {
         let first_target = self.targets.len();
-        self.from_items(&select.from_clause);
+        self.list_from(&select.from_clause);
         let after_from = self.targets.len();
         self.optional(select.where_clause.as_deref());
         let outputs = if select.values_lists.is_empty() {
@@ -98,7 +99,9 @@ impl Walk<'_> {
     fn pinned(&self, select: &SelectStmt) -> Option<String> {
         let [item] = &self.level.items[..] else { return None };
         match &item.columns {
-            ItemColumns::System(relation) if relation.schema == "pg_catalog" && relation.name == "pg_settings" => {
+            ItemColumns::System(relation)
+                if relation.schema == "pg_catalog" && relation.name == "pg_settings" =>
+            {
                 super::special::pinned_name(select.where_clause.as_deref()?)
             }
             _ => None,

@@ -206,7 +206,10 @@ mod tests {
 
     #[test]
     fn names_in_a_setting_are_read_as_the_server_reads_them() {
-        assert_eq!(identifiers("app, \"$user\" ,\"A\"\"b\", PUBLIC", ','), ["app", "$user", "A\"b", "public"]);
+        assert_eq!(
+            identifiers("app, \"$user\" ,\"A\"\"b\", PUBLIC", ','),
+            ["app", "$user", "A\"b", "public"]
+        );
         assert_eq!(identifiers("app.\"My.Seq\"", '.'), ["app", "My.Seq"]);
         assert!(is_utf8("utf-8") && is_utf8("UNICODE") && !is_utf8("SQL_ASCII") && !is_utf8("utf8x"));
     }

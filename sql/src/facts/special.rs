@@ -109,7 +109,9 @@ impl Walk<'_> {
 pub(super) fn pinned_name(condition: &Node) -> Option<String> {
     use pg_query::protobuf::{AExprKind, BoolExprType};
     match condition.node.as_ref()? {
-        NodeEnum::BoolExpr(all) if all.boolop() == BoolExprType::AndExpr => all.args.iter().find_map(pinned_name),
+        NodeEnum::BoolExpr(all) if all.boolop() == BoolExprType::AndExpr => {
+            all.args.iter().find_map(pinned_name)
+        }
         NodeEnum::AExpr(test) if test.kind() == AExprKind::AexprOp => {
             let equals = matches!(strings(&test.name)[..], ["="] | ["pg_catalog", "="]);
             let column = match test.lexpr.as_deref()?.node.as_ref()? {

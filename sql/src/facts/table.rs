@@ -2,8 +2,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, Constraint, CreateStmt, CreateTableAsStmt, IndexStmt,
-    IntoClause, Node, PartitionBoundSpec, RangeVar,
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, Constraint, CreateStmt, CreateTableAsStmt,
+    IndexStmt, IntoClause, Node, PartitionBoundSpec, RangeVar,
 };
 use policy::{Columns, Object, Verb};
 
@@ -85,7 +85,12 @@ impl Walk<'_> {
             self.index_elements(pair.items.get(..1).unwrap_or_default());
             if let Some(NodeEnum::List(names)) = pair.items.get(1).and_then(|node| node.node.as_ref()) {
                 use super::types::Ty;
-                self.operator(&strings(&names.items), Some(Ty::Unknown), Some(Ty::Unknown), constraint.location);
+                self.operator(
+                    &strings(&names.items),
+                    Some(Ty::Unknown),
+                    Some(Ty::Unknown),
+                    constraint.location,
+                );
             }
         }
         if let Some(referenced) = &constraint.pktable {

@@ -207,10 +207,9 @@ impl Walk<'_> {
                 'a' => cast.context != 'e',
                 _ => cast.context == 'i',
             };
-            if usable && cast.target == to && from.is_none_or(|from| from == cast.source) {
-                if let Some(function) = &cast.function {
-                    self.execute(function, Verb::Execute, location);
-                }
+            let meant = usable && cast.target == to && from.is_none_or(|from| from == cast.source);
+            if let (true, Some(function)) = (meant, &cast.function) {
+                self.execute(function, Verb::Execute, location);
             }
         }
     }

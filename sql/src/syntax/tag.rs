@@ -78,7 +78,6 @@ pub enum Tag {
     FunctionCall,
 }
 
-
 /// The tag of a statement's outermost node.
 pub(super) fn of(node: Option<&NodeEnum>) -> Tag {
     use NodeEnum as N;
@@ -109,7 +108,11 @@ pub(super) fn of(node: Option<&NodeEnum>) -> Tag {
         Some(N::DoStmt(_)) => Tag::Do,
         Some(N::GrantStmt(_) | N::GrantRoleStmt(_) | N::AlterDefaultPrivilegesStmt(_)) => Tag::Grant,
         Some(
-            N::VacuumStmt(_) | N::ClusterStmt(_) | N::ReindexStmt(_) | N::RefreshMatViewStmt(_) | N::CheckPointStmt(_),
+            N::VacuumStmt(_)
+            | N::ClusterStmt(_)
+            | N::ReindexStmt(_)
+            | N::RefreshMatViewStmt(_)
+            | N::CheckPointStmt(_),
         ) => Tag::Maintenance,
         Some(N::AlterSystemStmt(_) | N::LoadStmt(_) | N::CreatedbStmt(_) | N::DropdbStmt(_)) => {
             Tag::Administration

@@ -1,5 +1,5 @@
 //! A real PostgreSQL for one test binary: made in a temporary folder, reached over its socket, gone at the end.
-#![expect(dead_code, reason = "each test binary uses a part of it")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,7 +36,8 @@ impl Server {
         let data = server.path("data");
         server.as_postgres("initdb", &["-D", &data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
         let options = format!("-c listen_addresses='' -c fsync=off -k {}", server.folder.path().display());
-        server.as_postgres("pg_ctl", &["-D", &data, "-o", &options, "-l", &server.path("log"), "-w", "start"]);
+        server
+            .as_postgres("pg_ctl", &["-D", &data, "-o", &options, "-l", &server.path("log"), "-w", "start"]);
         server
     }
 
@@ -58,7 +59,8 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> Session {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = format!("host={} user=postgres dbname=postgres", self.folder.path().display());
         let (client, connection) = runtime.block_on(tokio_postgres::connect(&config, NoTls)).unwrap();
         runtime.spawn(async move { drop(connection.await) });
@@ -79,18 +81,12 @@ impl Session {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap_or_else(|e| panic!("{e:?}: {sql}"));
     }
 
-    /// Whether the server takes the statement, without keeping what it does.
-    pub(crate) fn accepts(&self, sql: &str) -> Result<(), String> {
-        self.runtime.block_on(self.client.prepare(sql)).map(drop).map_err(|e| format!("{e:?}"))
-    }
-
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         let messages = self.runtime.block_on(self.client.simple_query(sql));
         let messages = messages.unwrap_or_else(|e| panic!("{e:?}: {sql}"));
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
+        let rows = messages
+            .into_iter()
+            .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None });
         rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
     }
 
@@ -108,7 +104,11 @@ impl Session {
     }
 
     /// The facts of a statement, asking as often as it takes.
-    pub(crate) fn facts(&mut self, statement: &Arc<Statement>, doubt: Doubt) -> Result<Facts, chaperone_sql::Refused> {
+    pub(crate) fn facts(
+        &mut self,
+        statement: &Arc<Statement>,
+        doubt: Doubt,
+    ) -> Result<Facts, chaperone_sql::Refused> {
         let path = self.search_path();
         let temp = path.iter().find(|schema| schema.starts_with("pg_temp_")).cloned();
         for _ in 0..20 {
