@@ -71,8 +71,13 @@ impl Allow {
     /// A permit for one frame, if this decision still holds.
     #[must_use]
     pub fn permit(&self, generation: Generation, scope: Scope, caller: Caller) -> Option<Permit> {
-        let current = self.generation == generation && self.scope == scope && self.caller == caller;
-        current.then_some(Permit { sealed: () })
+        self.holds(generation, scope, caller).then_some(Permit { sealed: () })
+    }
+
+    /// Whether this decision still holds.
+    #[must_use]
+    pub fn holds(&self, generation: Generation, scope: Scope, caller: Caller) -> bool {
+        self.generation == generation && self.scope == scope && self.caller == caller
     }
 }
 

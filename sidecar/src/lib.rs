@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod args;
 pub mod capture;
+pub mod cleared;
 pub mod connection;
 pub mod control;
 pub mod credentials;

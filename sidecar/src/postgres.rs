@@ -10,8 +10,15 @@
 //! what was cleared.
 
 pub mod cancel;
+pub mod catalog;
+mod gate;
 pub mod login;
+mod own;
+mod parser;
+mod refusal;
+pub mod relay;
 pub mod startup;
+mod statements;
 
 use bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +31,7 @@ use crate::{
 };
 
 pub use cancel::CancelGate;
+pub use catalog::Catalogs;
 pub use login::{Another, LoggedIn, ServerVersion};
 
 /// A session that is ready for statements: the client has its ReadyForQuery, the upstream is idle.
@@ -51,6 +59,8 @@ pub struct Session {
     pub recorder: Recorder,
     /// Says when a cancel may go upstream.
     pub cancel: CancelGate,
+    /// What is known of the upstreams' catalogs.
+    pub catalogs: Catalogs,
     /// Opens further upstream sessions with the same lease, database and pins.
     pub another: Another,
     /// When cancelled: finish what is outstanding within a bounded time, say so and return.

@@ -19,6 +19,7 @@ use tokio::{
     time::timeout,
 };
 use wire::postgres::{startup, write};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::upstream;
@@ -48,7 +49,7 @@ impl std::fmt::Debug for Cancels {
 
 /// What a cancel needs to reach one upstream session.
 struct Target {
-    connection: String,
+    session: Uuid,
     upstream: Upstream,
     key: UpstreamKey,
     outstanding: AtomicBool,
@@ -72,25 +73,16 @@ impl std::fmt::Debug for UpstreamKey {
 }
 
 /// What became of a cancel request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It went upstream.
-    Delivered {
-        /// The session's Connection.
-        connection: String,
-    },
+    /// It went to this session's upstream.
+    Delivered(Uuid),
     /// No session has that key.
     UnknownKey,
-    /// The session has no statement outstanding.
-    NothingOutstanding {
-        /// The session's Connection.
-        connection: String,
-    },
-    /// The upstream could not be told.
-    Failed {
-        /// The session's Connection.
-        connection: String,
-    },
+    /// This session has no statement outstanding.
+    NothingOutstanding(Uuid),
+    /// This session's upstream could not be told.
+    Failed(Uuid),
 }
 
 impl Cancels {
@@ -106,14 +98,14 @@ impl Cancels {
     pub fn open(
         &self,
         version: startup::Version,
-        connection: &str,
+        session: Uuid,
         upstream: &Upstream,
         key: UpstreamKey,
     ) -> CancelGate {
         let length = if version >= startup::Version::V3_2 { LONG_KEY } else { SHORT_KEY };
         let pid = key.pid;
         let target = Arc::new(Target {
-            connection: connection.to_owned(),
+            session,
             upstream: upstream.clone(),
             key,
             outstanding: AtomicBool::new(false),
@@ -140,15 +132,14 @@ impl Cancels {
         // Announced before the look at `outstanding`: whoever lowers that flag and then waits for
         // `settled` cannot miss a cancel that saw it raised.
         let way = Way::begin(&target);
-        let connection = target.connection.clone();
         if !target.outstanding.load(Ordering::SeqCst) {
-            return Delivery::NothingOutstanding { connection };
+            return Delivery::NothingOutstanding(target.session);
         }
         let delivered = timeout(DELIVERY, target.send()).await;
         drop(way);
         match delivered {
-            Ok(Ok(())) => Delivery::Delivered { connection },
-            Ok(Err(())) | Err(_) => Delivery::Failed { connection },
+            Ok(Ok(())) => Delivery::Delivered(target.session),
+            Ok(Err(())) | Err(_) => Delivery::Failed(target.session),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! packet, so `RESET ALL` and `DISCARD ALL` return to them and a reload of the server's files does not move
 //! them. The role's own default of `search_path` is asked once and kept for a minute.
 
+mod ask;
 mod authenticate;
 mod conversation;
 mod defaults;
@@ -30,6 +31,7 @@ use crate::{
 };
 use conversation::Conversation;
 
+pub(super) use ask::ask;
 pub use defaults::Defaults;
 pub use error::LoginError;
 

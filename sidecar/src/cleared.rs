@@ -1,0 +1,28 @@
+//! What may go upstream: a client's frame with the proof that it was decided on.
+//!
+//! The upstream writer takes a client's bytes in no other form, and a [`Permit`] is spent here. So forwarding
+//! without a decision does not compile.
+
+use policy::Permit;
+use wire::Frame;
+
+/// A client's frame that may go upstream, with its original bytes.
+#[derive(Debug)]
+pub struct Cleared<T> {
+    frame: T,
+}
+
+impl Cleared<Frame> {
+    /// Spends a permit on a frame.
+    #[must_use]
+    pub fn new(permit: Permit, frame: Frame) -> Self {
+        drop(permit);
+        Self { frame }
+    }
+
+    /// The original bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.frame.raw()
+    }
+}

@@ -1,0 +1,272 @@
+//! The life of one connection of an agent, from the accepted socket to the record of how it went.
+
+mod find;
+mod record;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, error, info, info_span};
+use uuid::Uuid;
+use wire::postgres::write;
+
+use crate::{
+    capture::{Accepted, Arrival, Hand},
+    credentials::Credentials,
+    error::{BeginError, Error, NoSession},
+    policy::Documents,
+    postgres::{
+        Another, Catalogs, Session,
+        cancel::Cancels,
+        login::{self, Defaults, Wish},
+        relay,
+        startup::{self, Certificate, Client, Opened, Opening, StartupError, Wanted},
+    },
+    recorder::Recorder,
+    stream::Stream,
+    workers::Workers,
+};
+use record::Open;
+
+/// How long a client may take until its session begins, without the login upstream.
+const STARTUP: Duration = Duration::from_secs(30);
+/// How long a client may take to hear why it gets no session.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How many connections are served at once. With 25 KB each they fit into 250 MiB.
+const SESSIONS: usize = 10_000;
+
+/// What every connection needs of the process.
+#[derive(Clone, Debug)]
+pub struct Handles {
+    /// The document in force.
+    pub documents: Documents,
+    /// The leases.
+    pub credentials: Credentials,
+    /// Where records go.
+    pub recorder: Recorder,
+    /// Cancelled when the process ends.
+    pub shutdown: CancellationToken,
+}
+
+/// Takes connections over and serves them on the worker threads.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    shared: Arc<Shared>,
+    workers: Workers,
+}
+
+#[derive(Debug)]
+struct Shared {
+    handles: Handles,
+    certificate: Certificate,
+    cancels: Cancels,
+    defaults: Defaults,
+    catalogs: Catalogs,
+    slots: Arc<Semaphore>,
+}
+
+impl Connections {
+    /// Starts that many worker threads.
+    ///
+    /// # Errors
+    /// When a thread cannot be started, or the certificate for clients cannot be made.
+    pub fn start(handles: Handles, workers: usize) -> Result<Self, BeginError> {
+        let shared = Shared {
+            handles,
+            certificate: Certificate::make()?,
+            cancels: Cancels::new(),
+            defaults: Defaults::new(),
+            catalogs: Catalogs::new(),
+            slots: Arc::new(Semaphore::new(SESSIONS)),
+        };
+        Ok(Self { shared: Arc::new(shared), workers: Workers::start(workers)? })
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.workers.running()
+    }
+
+    /// Returns once every connection has ended, or after `within`; says whether all had. The shutdown token
+    /// of the handles tells them to.
+    pub async fn drained(&self, within: Duration) -> bool {
+        timeout(within, self.workers.idle()).await.is_ok()
+    }
+}
+
+impl Hand for Connections {
+    fn take(&self, accepted: Accepted) {
+        let shared = Arc::clone(&self.shared);
+        let span = info_span!("conn", client = %accepted.client);
+        let Accepted { stream, client, arrival } = accepted;
+        let served = self.workers.hand(move || {
+            async move {
+                match Stream::tcp(stream) {
+                    Ok(stream) => serve(&shared, stream, client, &arrival).await,
+                    Err(error) => error!(error = %error, "a connection cannot be served"),
+                }
+            }
+            .instrument(span)
+        });
+        if served.is_err() {
+            error!("too many connections wait for the workers; one is closed");
+        }
+    }
+}
+
+/// One connection, top to bottom.
+async fn serve(shared: &Shared, stream: Stream, from: SocketAddr, arrival: &Arrival) {
+    let Ok(_slot) = shared.slots.try_acquire() else {
+        let client = Client { stream, buffer: BytesMut::new() };
+        return refuse(shared, Some(client), arrival, &NoSession::TooMany.into()).await;
+    };
+    let (mut client, opening) = match begin(shared, stream).await {
+        Ok(begun) => begun,
+        Err(startup::Failed { client, error }) => {
+            return refuse(shared, client, arrival, &error.into()).await;
+        }
+    };
+    let opened = match opening {
+        Opening::Session(opened) => opened,
+        Opening::Cancel { pid, secret } => return cancel(shared, arrival, pid, &secret).await,
+    };
+    match Box::pin(admit(shared, &mut client, &opened, from, arrival)).await {
+        Ok((admitted, record)) => {
+            info!(connection = %admitted.connection, session = %admitted.id, "session begins");
+            let outcome = Box::pin(relay::run(admitted.session(client, shared))).await;
+            info!(reason = outcome.reason.text(), "session ended");
+            record.end(outcome);
+        }
+        Err(error) => refuse(shared, Some(client), arrival, &error).await,
+    }
+}
+
+async fn begin(shared: &Shared, stream: Stream) -> Result<(Client, Opening), startup::Failed> {
+    let received = timeout(STARTUP, Box::pin(startup::receive(stream, &shared.certificate)));
+    let failed = |_| startup::Failed { client: None, error: StartupError::Timeout };
+    received.await.map_err(failed)?
+}
+
+/// A session's parts, once everything is there that it takes.
+struct Admitted {
+    id: Uuid,
+    connection: String,
+    wanted: Wanted,
+    upstream: login::LoggedIn,
+    another: Another,
+    guard: crate::policy::SessionGuard,
+    cancel: crate::postgres::CancelGate,
+}
+
+/// From what the client wants to a session that is ready: Connection, credential, record, upstream.
+async fn admit(
+    shared: &Shared,
+    client: &mut Client,
+    opened: &Opened,
+    from: SocketAddr,
+    arrival: &Arrival,
+) -> Result<(Admitted, Open), Error> {
+    let Handles { documents, credentials, recorder, shutdown } = &shared.handles;
+    if shutdown.is_cancelled() {
+        return Err(NoSession::ShuttingDown.into());
+    }
+    let guard = documents.session();
+    let current = documents.current().ok_or(NoSession::NoDocument)?;
+    let connection = find::connection(&current.document, arrival, opened.parameter("database"))?;
+    let wanted = Wanted::new(opened, connection)?;
+    let lease = credentials.lease(&connection.name).await;
+    let lease = lease.map_err(|reason| NoSession::NoLease { connection: connection.name.clone(), reason })?;
+    let id = Uuid::now_v7();
+    let start = record::Start { wanted: &wanted, from, generation: current.generation };
+    let record = Open::begin(recorder, id, connection, start).await?;
+    let wish = Arc::new(Wish {
+        connection: connection.name.clone(),
+        upstream: connection.upstream.clone(),
+        lease,
+        database: wanted.database.clone(),
+        settings: wanted.settings.clone(),
+        defaults: shared.defaults.clone(),
+    });
+    let upstream = match login::login(&wish).await {
+        Ok(upstream) => upstream,
+        Err(source) => {
+            record.failed(&source);
+            return Err(Error::Upstream { connection: connection.name.clone(), source });
+        }
+    };
+    let cancel = shared.cancels.open(wanted.version, id, &connection.upstream, upstream.key.clone());
+    client.welcome(&wanted, &upstream, &cancel).await?;
+    let connection = connection.name.clone();
+    let another = Another::new(wish);
+    Ok((Admitted { id, connection, wanted, upstream, another, guard, cancel }, record))
+}
+
+impl Admitted {
+    fn session(self, client: Client, shared: &Shared) -> Session {
+        let Self { id, connection, wanted, upstream, another, guard, cancel } = self;
+        let Handles { documents, credentials: _, recorder, shutdown } = shared.handles.clone();
+        Session {
+            id,
+            client: client.stream,
+            client_buffer: client.buffer,
+            upstream,
+            connection,
+            database: wanted.database,
+            claimed_user: wanted.user,
+            documents,
+            guard,
+            recorder,
+            cancel,
+            catalogs: shared.catalogs.clone(),
+            another,
+            shutdown,
+        }
+    }
+}
+
+/// Tells the client why there is no session, and records it.
+async fn refuse(shared: &Shared, client: Option<Client>, arrival: &Arrival, error: &Error) {
+    if error.is_ours() {
+        error!(error = %error, "a connection cannot be served");
+    } else {
+        debug!(error = %error, "no session");
+    }
+    record::refused(&shared.handles.recorder, arrival, error);
+    if let (Some(mut client), Some(told)) = (client, error.told()) {
+        let mut to = BytesMut::new();
+        write::error(&mut to, &told.text());
+        // It is told if it still listens; the connection ends in any case.
+        drop(timeout(FAREWELL, farewell(&mut client.stream, &to)).await);
+    }
+}
+
+/// Sends the last bytes and reads what the client still sends: closing with unread bytes would reset the
+/// connection, and the client might never see why.
+async fn farewell(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.shutdown().await?;
+    let mut left = 64 * 1024_usize;
+    while left > 0 {
+        match stream.read(&mut [0; 1024]).await? {
+            0 => break,
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
+
+/// A cancel request: never answered, as in the server.
+async fn cancel(shared: &Shared, arrival: &Arrival, pid: u32, secret: &[u8]) {
+    let delivery = Box::pin(shared.cancels.deliver(pid, secret)).await;
+    record::cancel(&shared.handles.recorder, arrival, delivery);
+}
+
+#[cfg(test)]
+mod tests;

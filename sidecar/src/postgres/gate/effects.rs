@@ -1,0 +1,111 @@
+//! What a statement that goes upstream means for what is known of the session.
+
+use std::sync::Arc;
+
+use policy::{Access, Verb};
+use sql::{Effect, Facts};
+use wire::postgres::TransactionStatus;
+
+use super::Gate;
+use crate::postgres::catalog::SharedCatalog;
+
+/// How many accesses the session's state may rest on.
+const RESTS_ON: usize = 256;
+
+impl Gate<'_> {
+    /// Takes note when a statement goes upstream. What is in doubt until the server answers is asked again later.
+    pub(super) fn note_effects(&mut self, facts: &[Arc<Facts>]) {
+        for facts in facts {
+            for effect in &facts.effects {
+                self.note_effect(effect);
+            }
+            if facts.effects.iter().any(changes_session) {
+                self.rest_on(&facts.accesses);
+            }
+        }
+    }
+
+    fn note_effect(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Set { name, .. } if matches!(name.as_str(), "search_path" | "role" | "session_authorization") => {
+                self.scope.touched = true;
+                self.scope.forget();
+            }
+            Effect::ResetAll | Effect::SearchPathMayChange | Effect::Role => {
+                self.scope.touched = true;
+                self.scope.forget();
+            }
+            Effect::DiscardAll | Effect::DiscardTemp => {
+                self.scope.touched = true;
+                self.scope.forget();
+                self.forget_temp();
+            }
+            Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction | Effect::RollbackTo(_) => {
+                if std::mem::take(&mut self.scope.touched) {
+                    self.scope.forget();
+                }
+                // After ROLLBACK TO the transaction goes on, with what was changed before the savepoint.
+                self.scope.touched = matches!(effect, Effect::RollbackTo(_));
+                // The next one may see another snapshot.
+                self.scope.snapshot = false;
+            }
+            Effect::Begin | Effect::Isolation { .. } => self.scope.forget(),
+            Effect::Ddl => {
+                self.scope.touched = true;
+                self.scope.forget();
+                self.private = Some(SharedCatalog::new(self.version));
+            }
+            Effect::TempDdl => {
+                self.scope.touched = true;
+                self.scope.forget();
+                self.forget_temp();
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_temp(&self) {
+        if let Some(temp) = self.scope.temp_schema() {
+            let catalog = self.private.as_ref().unwrap_or(&self.catalog);
+            catalog.lock().catalog.forget_schema(temp);
+        }
+    }
+
+    /// Once a transaction that changed the catalog has ended, everybody sees the changes, or nobody.
+    pub(super) fn end_privacy(&mut self) {
+        if self.private.is_none() {
+            return;
+        }
+        let ended = {
+            let state = self.shared.lock();
+            state.queue.is_empty() && state.status == TransactionStatus::Idle
+        };
+        if ended {
+            self.private = None;
+            self.catalog.forget();
+        }
+    }
+
+    fn rest_on(&mut self, accesses: &[Access]) {
+        for access in accesses.iter().filter(|access| !access.baseline) {
+            if !self.rests_on.contains(access) && self.rests_on.len() < RESTS_ON {
+                self.rests_on.push(access.clone());
+            }
+        }
+    }
+
+    /// Whether the session's state may rest on more.
+    pub(super) fn may_rest_on(&self, facts: &[Arc<Facts>]) -> bool {
+        let more = facts.iter().filter(|facts| facts.effects.iter().any(changes_session));
+        let count: usize = more.map(|facts| facts.accesses.iter().filter(|a| a.verb != Verb::Select).count()).sum();
+        self.rests_on.len() + count <= RESTS_ON
+    }
+}
+
+/// Whether the session is another one afterwards: what allowed that must go on being allowed.
+const fn changes_session(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Set { .. } | Effect::Listen(_) | Effect::DeclareCursor { .. } | Effect::TempDdl | Effect::Role
+    )
+}

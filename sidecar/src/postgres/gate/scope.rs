@@ -1,0 +1,84 @@
+//! The part of the session's state that names are resolved in, as the server says it.
+
+use std::time::{Duration, Instant};
+
+use policy::Scope;
+use sql::builtins::Version;
+
+use crate::postgres::login::ServerVersion;
+
+/// Asked again after this time of use: other sessions make schemas, too.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Four columns: the effective search path as JSON, the temporary schema, the role, the isolation level. Every
+/// name in it is qualified, so that no search path can change its meaning.
+pub(super) const QUESTION: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
+     (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n \
+      WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
+     CURRENT_USER::pg_catalog.text, pg_catalog.current_setting('transaction_isolation')";
+
+/// What a name is resolved in.
+#[derive(Debug, Default)]
+pub(super) struct SessionScope {
+    pub(super) path: Vec<String>,
+    pub(super) temp: Option<String>,
+    pub(super) role: String,
+    /// The transaction sees the catalog as it was when it began.
+    pub(super) snapshot: bool,
+    /// Counts what was learnt: equal numbers mean equal scopes.
+    serial: u64,
+    read_at: Option<Instant>,
+    /// Something may have changed it in this transaction, so that its end may change it back.
+    pub(super) touched: bool,
+}
+
+impl SessionScope {
+    /// Whether the server must be asked before names are resolved.
+    pub(super) fn is_stale(&self) -> bool {
+        self.read_at.is_none_or(|at| at.elapsed() > FRESH)
+    }
+
+    /// Something may have changed it.
+    pub(super) const fn forget(&mut self) {
+        self.read_at = None;
+    }
+
+    pub(super) fn temp_schema(&self) -> Option<&str> {
+        self.temp.as_deref()
+    }
+
+    /// Takes the server's answer to [`QUESTION`]; none when it is not one.
+    pub(super) fn learn(&mut self, row: &[Option<String>]) -> Option<()> {
+        let [Some(path), temp, Some(role), Some(isolation)] = row else { return None };
+        let path: Vec<String> = serde_json::from_str(path).ok()?;
+        let changed = path != self.path || *temp != self.temp || *role != self.role;
+        self.serial += u64::from(changed);
+        self.snapshot = matches!(isolation.as_str(), "repeatable read" | "serializable");
+        self.path = path;
+        self.temp.clone_from(temp);
+        self.role.clone_from(role);
+        self.read_at = Some(Instant::now());
+        Some(())
+    }
+
+    /// One number for everything that a decision about names depends on.
+    pub(super) fn number(&self, catalog: usize, epoch: u64) -> Scope {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+
+        let mut hasher = DefaultHasher::new();
+        (catalog, epoch, self.serial).hash(&mut hasher);
+        Scope(hasher.finish())
+    }
+}
+
+/// The server's version as `sql` names it. Login refuses all others.
+pub(super) const fn version(version: ServerVersion) -> Version {
+    match version.major {
+        13 => Version::V13,
+        14 => Version::V14,
+        15 => Version::V15,
+        16 => Version::V16,
+        17 => Version::V17,
+        _ => Version::V18,
+    }
+}
