@@ -27,7 +27,8 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// One catalog read: the answers are ParseComplete, BindComplete, rows, CommandComplete, CloseComplete.
+    /// One catalog read. Begins by closing what a read that failed may have left; the answers are CloseComplete,
+    /// ParseComplete, BindComplete, rows, CommandComplete, CloseComplete.
     pub(super) fn read(question: &Question) -> Result<Self, EncodeError> {
         Self::read_text(question.sql())
     }
@@ -35,9 +36,17 @@ impl Own {
     /// One read of the session's own state.
     pub(super) fn read_text(text: &str) -> Result<Self, EncodeError> {
         let mut bytes = BytesMut::new();
+        write::close(&mut bytes, Target::Statement(READ))?;
         write::parse(&mut bytes, READ, text, &[])?;
         write::bind(&mut bytes, READ, READ, Bound { formats: &[], values: &[], results: &[] })?;
         write::execute(&mut bytes, READ, 0)?;
+        write::close(&mut bytes, Target::Portal(READ))?;
+        Ok(Self { bytes })
+    }
+
+    /// Closes the statement of the last read: the answer is CloseComplete.
+    pub(super) fn end_of_reads() -> Result<Self, EncodeError> {
+        let mut bytes = BytesMut::new();
         write::close(&mut bytes, Target::Statement(READ))?;
         Ok(Self { bytes })
     }

@@ -102,6 +102,7 @@ impl Gate<'_> {
         for own in owns {
             self.writer.own(own);
         }
+        self.writer.own(&Own::end_of_reads().map_err(|_| End::silent(EndReason::Internal))?);
         self.writer.own(&if self.open_exchange { Own::flush() } else { Own::sync() });
         self.writer.flush().await.map_err(|_| End::silent(EndReason::UpstreamGone).into())
     }
@@ -110,12 +111,12 @@ impl Gate<'_> {
     fn expect(&self, count: usize) {
         let mut state = self.shared.lock();
         state.read = Some(crate::postgres::relay::Read::default());
-        for index in 1..=count {
-            for kind in [Kind::Parse, Kind::Bind, Kind::Execute, Kind::Close] {
-                let last = self.open_exchange && index == count && kind == Kind::Close;
-                state.queue.push(Expected::new(kind, Whose::Own { last }));
+        for _ in 0..count {
+            for kind in [Kind::Close, Kind::Parse, Kind::Bind, Kind::Execute, Kind::Close] {
+                state.queue.push(Expected::new(kind, Whose::Own { last: false }));
             }
         }
+        state.queue.push(Expected::new(Kind::Close, Whose::Own { last: self.open_exchange }));
         if !self.open_exchange {
             state.queue.push(Expected::new(Kind::Sync, Whose::Own { last: true }));
         }

@@ -115,7 +115,7 @@ impl State {
         if !confirmed && read.error.is_none() {
             read.skipped = true;
         }
-        if kind == super::queue::Kind::Close && confirmed {
+        if kind == super::queue::Kind::Execute && confirmed {
             let rows = std::mem::take(&mut read.rows);
             read.results.push(rows);
         }
