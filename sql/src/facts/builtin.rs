@@ -1,88 +1,120 @@
 //! The one door to what is compiled in about PostgreSQL.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 use policy::{Columns, FunctionName};
 
-use crate::builtins::Version;
+use super::types::Ty;
+use crate::builtins::{self, ALL_VERSIONS, BuiltinFunction, BuiltinRelation, SettingRule, Version};
+use crate::catalog::Function;
 
-/// A built-in function.
-#[derive(Clone, Copy)]
-pub(super) struct Function {
-    arguments: &'static [u32],
-    result: u32,
-}
-
-impl Function {
-    pub(super) const fn arguments(&self) -> &[u32] {
-        self.arguments
-    }
-
-    pub(super) const fn defaults(&self) -> usize {
-        0
-    }
-
-    pub(super) const fn variadic(&self) -> bool {
-        false
-    }
-
-    pub(super) const fn result(&self) -> u32 {
-        self.result
-    }
-
-    pub(super) const fn harmless(&self) -> bool {
-        false
-    }
-
-    pub(super) fn signature(&self) -> FunctionName {
-        FunctionName { schema: String::new(), name: String::new(), arguments: Vec::new(), extension: None }
+pub(super) fn signature(function: &BuiltinFunction) -> FunctionName {
+    FunctionName {
+        schema: function.schema.to_owned(),
+        name: function.name.to_owned(),
+        arguments: function.spelled().map(str::to_owned).collect(),
+        extension: None,
     }
 }
 
-/// A system relation.
-#[derive(Clone, Copy)]
-pub(super) struct SystemRelation<'a> {
-    pub(super) schema: &'a str,
-    pub(super) name: &'a str,
+/// Whether a schema's functions and relations are built in.
+pub(super) fn is_system(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema")
 }
 
-impl<'a> SystemRelation<'a> {
-    pub(super) fn columns(&self) -> impl Iterator<Item = (&'a str, u32)> {
-        std::iter::empty()
+/// The built-in function that the catalog shows as this one.
+pub(super) fn same(version: Version, function: &Function) -> Option<&'static BuiltinFunction> {
+    if let Some(known) = builtins::function_by_oid(version, function.oid) {
+        return Some(known);
     }
+    // Some have another OID in every installation.
+    let system = is_system(&function.schema) && function.oid < super::types::FIRST_USER;
+    let all =
+        if system { builtins::functions(version, &function.schema, &function.name) } else { Vec::new() };
+    all.into_iter().find(|known| known.arguments.len() == function.arguments.len())
+}
 
-    pub(super) fn column(&self, name: &str) -> Option<u32> {
-        self.columns().find(|(known, _)| *known == name).map(|(_, of)| of)
+pub(super) fn type_named(version: Version, name: &str) -> Option<u32> {
+    builtins::type_by_name(version, name).map(|of| of.oid)
+}
+
+/// The array of a built-in type.
+pub(super) fn array_of(version: Version, oid: u32) -> Ty {
+    let name = builtins::type_by_oid(version, oid).map(|of| format!("_{}", of.name));
+    name.and_then(|name| type_named(version, &name)).map_or(Ty::Unknown, Ty::of)
+}
+
+/// The elements of a built-in array.
+pub(super) fn element_of(version: Version, oid: u32) -> Ty {
+    let element = builtins::type_by_oid(version, oid).and_then(|of| of.element);
+    element.and_then(|name| type_named(version, name)).map_or(Ty::Unknown, Ty::of)
+}
+
+/// Whether a value of one built-in type passes for another without being told to. True where either is not
+/// known.
+pub(super) fn passes(version: Version, from: u32, to: u32) -> bool {
+    let known = |oid| builtins::type_by_oid(version, oid);
+    let (Some(source), Some(target)) = (known(from), known(to)) else { return true };
+    if from == to || implicit(version).contains(&(from, to)) || target.kind == 'p' {
+        return true;
     }
-
-    /// Whether the baseline lets these columns be read.
-    pub(super) fn readable(&self, _version: Version, _columns: &Columns) -> bool {
-        false
+    let array = |name: &str| name.starts_with('_');
+    match (source.element, target.element) {
+        (Some(left), Some(right)) if array(source.name) && array(target.name) => {
+            match (type_named(version, left), type_named(version, right)) {
+                (Some(left), Some(right)) => passes(version, left, right),
+                _ => true,
+            }
+        }
+        _ => source.kind == 'p' || (source.kind == 'c' && target.kind == 'c'),
     }
 }
 
-pub(super) fn functions(_version: Version, _name: &str) -> Vec<Function> {
-    Vec::new()
+/// The implicit casts between built-in types.
+fn implicit(version: Version) -> &'static HashSet<(u32, u32)> {
+    static CASTS: [OnceLock<HashSet<(u32, u32)>>; ALL_VERSIONS.len()] = [const { OnceLock::new() }; 6];
+    static NONE: OnceLock<HashSet<(u32, u32)>> = OnceLock::new();
+    let at = ALL_VERSIONS.iter().position(|known| *known == version);
+    at.and_then(|at| CASTS.get(at)).unwrap_or(&NONE).get_or_init(|| {
+        let all = builtins::casts(version).filter(|cast| cast.context == 'i');
+        all.map(|cast| (cast.source, cast.target)).collect()
+    })
 }
 
-pub(super) fn function_by_oid(_version: Version, _oid: u32) -> Option<Function> {
-    None
+/// The type of an operator's result, where the operands or the operator tell it.
+pub(super) fn operator_result(version: Version, name: &str, left: Option<Ty>, right: Option<Ty>) -> Ty {
+    let plain = |of: Option<Ty>| match of {
+        None => Some(0),
+        Some(Ty::Known(1043)) => Some(super::types::TEXT),
+        Some(Ty::Known(oid)) => Some(oid),
+        Some(Ty::Unknown | Ty::Literal) => None,
+    };
+    let (wanted_left, wanted_right) = match (left, right) {
+        (Some(Ty::Literal), Some(_)) => (plain(right), plain(right)),
+        (Some(_), Some(Ty::Literal)) => (plain(left), plain(left)),
+        _ => (plain(left), plain(right)),
+    };
+    let exact =
+        |of: &builtins::BuiltinOperator| Some(of.left) == wanted_left && Some(of.right) == wanted_right;
+    if let Some(operator) = builtins::operators(version, name).find(|operator| exact(operator)) {
+        return Ty::result(operator.result);
+    }
+    let results = builtins::operators(version, name).map(|operator| Ty::result(operator.result));
+    results.reduce(Ty::merge_results).unwrap_or(Ty::Unknown)
 }
 
-pub(super) fn operator_exists(_version: Version, _name: &str) -> bool {
-    true
+/// Whether the baseline lets these columns of a system relation be read.
+pub(super) fn readable(version: Version, relation: &BuiltinRelation, columns: &Columns) -> bool {
+    builtins::catalog_readable(version, relation.schema, relation.name, columns)
 }
 
-pub(super) fn operator_harmless(_version: Version, _name: &str) -> bool {
-    true
-}
-
-pub(super) fn type_named(_version: Version, _name: &str) -> Option<u32> {
-    None
-}
-
-pub(super) fn relation(_version: Version, _schema: &str, _name: &str) -> Option<SystemRelation<'static>> {
-    None
-}
-
-pub(super) fn baseline_setting(_version: Version, _name: &str) -> bool {
-    false
+/// Whether the baseline lets a setting be set: to this value, or to one that is not known.
+pub(super) fn baseline_setting(name: &str, value: Option<&str>, default: bool) -> bool {
+    match (builtins::baseline_setting(name), value) {
+        (None, _) => false,
+        (Some(SettingRule::AnyValue), _) => true,
+        (Some(rule @ SettingRule::OneOf(_)), Some(value)) => rule.accepts(value),
+        (Some(SettingRule::OneOf(_)), None) => default,
+    }
 }

@@ -17,10 +17,10 @@ use super::walk::Walk;
 use crate::builtins::Version;
 
 /// The relation that a statement changes.
-struct Changed<'a> {
-    source: Source<'a>,
+struct Changed {
+    source: Source,
     target: usize,
-    item: Item<'a>,
+    item: Item,
     inherits: bool,
     location: i32,
 }
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
         returned
     }
 
-    fn on_conflict(&mut self, conflict: &OnConflictClause, changed: &Changed<'a>, rows_are_literal: bool) {
+    fn on_conflict(&mut self, conflict: &OnConflictClause, changed: &Changed, rows_are_literal: bool) {
         let arbiter = conflict.infer.as_deref();
         if let Some(infer) = arbiter {
             self.infer(infer, changed);
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The columns that ON CONFLICT looks for conflicts on are read.
-    fn infer(&mut self, infer: &InferClause, changed: &Changed<'a>) {
+    fn infer(&mut self, infer: &InferClause, changed: &Changed) {
         self.reads(changed.target);
         let hidden = self.level.items.split_off(1);
         for node in &infer.index_elems {
@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
         returned
     }
 
-    fn when(&mut self, clause: &MergeWhenClause, changed: &Changed<'a>, joined: bool) {
+    fn when(&mut self, clause: &MergeWhenClause, changed: &Changed, joined: bool) {
         let filtered = self.filter(clause.condition.as_deref(), changed) || joined;
         match clause.command_type() {
             CmdType::CmdInsert => {
@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The relation to change; WITH queries are no relations here.
-    fn changed(&mut self, name: Option<&RangeVar>, verb: Verb) -> Option<Changed<'a>> {
+    fn changed(&mut self, name: Option<&RangeVar>, verb: Verb) -> Option<Changed> {
         let name = name?;
         let source = self.relation(name, verb);
         let target = self.target(source.clone(), name.inh, name.location);
@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
         Some(Changed { source, target, item, inherits: name.inh, location: name.location })
     }
 
-    fn change(&mut self, changed: &Changed<'a>, verb: Verb, columns: &Columns, filtered: bool) {
+    fn change(&mut self, changed: &Changed, verb: Verb, columns: &Columns, filtered: bool) {
         // A plain INSERT goes to the table itself; only partitioned tables pass rows on.
         let partitioned = matches!(&changed.source, Source::Known(relation) if relation.is_partitioned());
         let inherits = changed.inherits && (verb != Verb::Insert || partitioned);
@@ -196,14 +196,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks a condition; whether it mentions a column of the changed relation.
-    fn filter(&mut self, condition: Option<&Node>, changed: &Changed<'a>) -> bool {
+    fn filter(&mut self, condition: Option<&Node>, changed: &Changed) -> bool {
         let before = self.mentions(changed.target);
         self.optional(condition);
         self.mentions(changed.target) > before
     }
 
     /// The columns of a SET or column list.
-    fn assigned(&mut self, nodes: &[Node], changed: &Changed<'a>) -> Columns {
+    fn assigned(&mut self, nodes: &[Node], changed: &Changed) -> Columns {
         let mut names = BTreeSet::new();
         for node in nodes {
             let Some(NodeEnum::ResTarget(target)) = &node.node else { continue };
@@ -222,7 +222,7 @@ impl<'a> Walk<'a> {
     }
 
     /// SET items: their values, and the casts to the columns' types.
-    fn set_list(&mut self, nodes: &[Node], changed: &Changed<'a>) {
+    fn set_list(&mut self, nodes: &[Node], changed: &Changed) {
         for node in nodes {
             let Some(NodeEnum::ResTarget(target)) = &node.node else { continue };
             let Some(value) = target.val.as_deref() else { continue };
@@ -234,7 +234,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The casts from a query's columns to those they are inserted into.
-    fn assign(&mut self, cols: &[Node], changed: &Changed<'a>, outputs: &Outputs) {
+    fn assign(&mut self, cols: &[Node], changed: &Changed, outputs: &Outputs) {
         let types: Vec<Ty> = if cols.is_empty() {
             changed.item.outs().into_iter().map(|out| out.of).collect()
         } else {
@@ -252,7 +252,7 @@ impl<'a> Walk<'a> {
     }
 
     /// RETURNING, where `old` and `new` are the row before and after.
-    fn returning(&mut self, clause: Option<&ReturningClause>, changed: &Changed<'a>) -> Outputs {
+    fn returning(&mut self, clause: Option<&ReturningClause>, changed: &Changed) -> Outputs {
         let Some(clause) = clause else { return Outputs::default() };
         let (mut old, mut new) = ("old".to_owned(), "new".to_owned());
         for node in &clause.options {
@@ -289,7 +289,7 @@ fn merge_verb(node: &Node) -> Option<Verb> {
 }
 
 /// The row proposed for insertion: the table's columns, but nothing of the table.
-fn excluded<'a>(item: &Item<'a>) -> Item<'a> {
+fn excluded(item: &Item) -> Item {
     let mut columns = item.outs();
     for column in &mut columns {
         column.origins.clear();

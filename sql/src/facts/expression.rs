@@ -63,8 +63,8 @@ impl Walk<'_> {
         use NodeEnum as N;
         match inner {
             N::AArrayExpr(array) => {
-                self.expressions(&array.elements);
-                Ty::Unknown
+                let types = self.expressions(&array.elements);
+                self.array(merged(&types))
             }
             N::RowExpr(row) => {
                 self.expressions(&row.args);
@@ -205,14 +205,15 @@ impl Walk<'_> {
                 Some(NodeEnum::AIndices(indices)) => {
                     self.optional(indices.lidx.as_deref());
                     self.optional(indices.uidx.as_deref());
+                    of = if indices.is_slice { of } else { self.element(of) };
                 }
                 _ => {
                     if let Some(name) = string(step) {
                         self.attribute(name, of, -1);
                     }
+                    of = Ty::Unknown;
                 }
             }
-            of = Ty::Unknown;
         }
         of
     }

@@ -53,12 +53,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The item that a relation's columns are reached by.
-    pub(super) fn item(&self, source: &Source<'a>, target: usize, name: &RangeVar) -> Item<'a> {
+    pub(super) fn item(&self, source: &Source, target: usize, name: &RangeVar) -> Item {
         let (columns, schema) = match source {
             Source::Known(relation) => {
                 (ItemColumns::Relation(Arc::clone(relation)), Some(relation.schema.clone()))
             }
-            Source::System(relation) => (ItemColumns::System(*relation), Some(relation.schema.to_owned())),
+            Source::System(relation) => (ItemColumns::System(relation), Some(relation.schema.to_owned())),
             Source::Missing => (ItemColumns::Made(Vec::new()), None),
         };
         Item {
@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
 
     /// The columns that USING or NATURAL joins on: read on both sides and compared.
     fn merged(&mut self, join: &JoinExpr, start: usize, middle: usize) -> Vec<Out> {
-        let side = |items: &[Item<'_>]| -> Vec<Out> {
+        let side = |items: &[Item]| -> Vec<Out> {
             items.iter().filter(|item| !item.qualified_only).flat_map(Item::outs).collect()
         };
         if join.using_clause.is_empty() && !join.is_natural {

@@ -11,13 +11,13 @@ use super::names::{qualified, string, strings};
 use super::types::{FIRST_USER, Ty};
 use super::walk::Walk;
 use super::{UnresolvedKind, reviewed};
-use crate::builtins::Version;
+use crate::builtins::{self, BuiltinFunction, Version};
 use crate::catalog::Function;
 
 /// A function that a call may mean.
 #[derive(Clone)]
 enum Candidate {
-    Builtin(builtin::Function),
+    Builtin(&'static BuiltinFunction),
     Own(Arc<Function>),
 }
 
@@ -48,28 +48,28 @@ impl<'f> Form<'f> {
 impl Candidate {
     fn declared(&self) -> &[u32] {
         match self {
-            Self::Builtin(function) => function.arguments(),
+            Self::Builtin(function) => &function.arguments,
             Self::Own(function) => &function.arguments,
         }
     }
 
     fn defaults(&self) -> usize {
         match self {
-            Self::Builtin(function) => function.defaults(),
+            Self::Builtin(function) => function.defaults,
             Self::Own(function) => function.defaults,
         }
     }
 
     fn variadic(&self) -> bool {
         match self {
-            Self::Builtin(function) => function.variadic(),
+            Self::Builtin(function) => function.variadic,
             Self::Own(function) => function.variadic,
         }
     }
 
     fn result(&self) -> Ty {
         match self {
-            Self::Builtin(function) => Ty::result(function.result()),
+            Self::Builtin(function) => Ty::result(function.result),
             Self::Own(function) => Ty::result(function.result),
         }
     }
@@ -137,7 +137,15 @@ impl Walk<'_> {
         if cast {
             return Ty::Unknown;
         }
-        usable.iter().map(Candidate::result).reduce(Ty::merge_results).unwrap_or(Ty::Unknown)
+        // Where one takes these types exactly, it is the one that is meant.
+        let exact = |candidate: &&Candidate| {
+            let declared = candidate.declared().iter().map(|oid| Ty::of(*oid));
+            !candidate.variadic() && declared.eq(form.arguments.iter().copied())
+        };
+        match usable.iter().find(exact) {
+            Some(candidate) => candidate.result(),
+            None => usable.iter().map(Candidate::result).reduce(Ty::merge_results).unwrap_or(Ty::Unknown),
+        }
     }
 
     fn usable(&mut self, candidate: &Candidate, form: &Form<'_>) -> bool {
@@ -166,7 +174,7 @@ impl Walk<'_> {
         match candidate {
             Candidate::Builtin(function) => {
                 let position = self.position(location);
-                let object = Object::Function(function.signature());
+                let object = Object::Function(builtin::signature(function));
                 let baseline = function.harmless() && form.verb == Verb::Execute;
                 let via = self.via.clone();
                 self.access(Access { baseline, via, position, ..Access::new(self.verb(form.verb), object) });
@@ -184,7 +192,7 @@ impl Walk<'_> {
     /// Counts a function that is not built in.
     pub(super) fn execute(&mut self, function: &Function, verb: Verb, location: i32) {
         let position = self.position(location);
-        let builtin = builtin::function_by_oid(self.scope.version, function.oid);
+        let builtin = builtin::same(self.scope.version, function);
         let harmless = match (&builtin, &function.extension) {
             (Some(builtin), _) => builtin.harmless(),
             (None, Some(extension)) => reviewed::harmless(extension, &function.name),
@@ -205,8 +213,8 @@ impl Walk<'_> {
         let mut all = Vec::new();
         let mut pending = false;
         for place in self.function_schemas(schema) {
-            if place == "pg_catalog" {
-                let builtins = builtin::functions(self.scope.version, name);
+            if builtin::is_system(&place) {
+                let builtins = builtins::functions(self.scope.version, &place, name);
                 if !builtins.is_empty() {
                     all.extend(builtins.into_iter().map(Candidate::Builtin));
                     continue;
@@ -268,9 +276,9 @@ impl Walk<'_> {
 
     /// The FunctionCall message: the function of an OID.
     pub(super) fn call_oid(&mut self, oid: u32) {
-        if let Some(function) = builtin::function_by_oid(self.scope.version, oid) {
+        if let Some(function) = builtins::function_by_oid(self.scope.version, oid) {
             // Never baseline: a rule must name it.
-            self.plain(Verb::Execute, Object::Function(function.signature()), -1);
+            self.plain(Verb::Execute, Object::Function(builtin::signature(function)), -1);
             return;
         }
         match self.scope.catalog.function(oid) {
@@ -315,7 +323,7 @@ impl Walk<'_> {
             })
         });
         same.map(|candidate| match candidate {
-            Candidate::Builtin(function) => function.signature(),
+            Candidate::Builtin(function) => builtin::signature(function),
             Candidate::Own(function) => function.signature(),
         })
         .collect()

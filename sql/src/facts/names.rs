@@ -10,6 +10,7 @@ use super::builtin;
 use super::target::Source;
 use super::walk::Walk;
 use super::{Reason, UnresolvedKind};
+use crate::builtins;
 use crate::catalog::Type;
 
 /// What one schema says to a name.
@@ -43,7 +44,7 @@ pub(super) fn qualified<'n>(names: &[&'n str]) -> (Option<&'n str>, &'n str) {
 
 impl<'a> Walk<'a> {
     /// The relation that a name means, for a verb on it.
-    pub(super) fn relation(&mut self, name: &RangeVar, verb: Verb) -> Source<'a> {
+    pub(super) fn relation(&mut self, name: &RangeVar, verb: Verb) -> Source {
         let schema = (!name.schemaname.is_empty()).then_some(name.schemaname.as_str());
         if !name.catalogname.is_empty() && name.catalogname != self.scope.database {
             let full = format!("{}.{}.{}", name.catalogname, name.schemaname, name.relname);
@@ -59,7 +60,7 @@ impl<'a> Walk<'a> {
         name: &str,
         verb: Verb,
         location: i32,
-    ) -> Source<'a> {
+    ) -> Source {
         let schemas = self.schemas(schema, name, location);
         let mut hits = Vec::new();
         let mut pending = false;
@@ -130,8 +131,8 @@ impl<'a> Walk<'a> {
         schemas.iter().all(|schema| matches!(self.relation_in(schema, name), Said::NotHere))
     }
 
-    fn relation_in(&mut self, schema: &str, name: &str) -> Said<Source<'a>> {
-        if let Some(relation) = builtin::relation(self.scope.version, schema, name) {
+    fn relation_in(&mut self, schema: &str, name: &str) -> Said<Source> {
+        if let Some(relation) = builtins::relation(self.scope.version, schema, name) {
             return Said::Here(Source::System(relation));
         }
         match self.scope.catalog.relation(schema, name) {

@@ -11,13 +11,13 @@ use super::{Effect, Reason, UnresolvedKind};
 
 impl<'a> Walk<'a> {
     /// A relation that exists: done to it and its children.
-    pub(super) fn on_relation(&mut self, name: &RangeVar, verb: Verb) -> Source<'a> {
+    pub(super) fn on_relation(&mut self, name: &RangeVar, verb: Verb) -> Source {
         let source = self.relation(name, verb);
         self.done_to(&source, verb, name.location);
         source
     }
 
-    fn done_to(&mut self, source: &Source<'a>, verb: Verb, location: i32) {
+    fn done_to(&mut self, source: &Source, verb: Verb, location: i32) {
         let none = Columns::none();
         let position = self.position(location);
         self.deed(source, Deed { position, ..Deed::new(verb, &none) });

@@ -9,8 +9,9 @@ use policy::Verb;
 use super::UnresolvedKind;
 use super::builtin;
 use super::names::{qualified, strings};
-use super::types::{BOOL, NUMERIC, TEXT, Ty};
+use super::types::Ty;
 use super::walk::Walk;
+use crate::builtins;
 use crate::catalog::Operator;
 
 impl Walk<'_> {
@@ -85,9 +86,8 @@ impl Walk<'_> {
                 array.elements.iter().map(|item| self.operands(item)).collect()
             }
             Some(_) => {
-                // Its elements have a type that is not known here.
-                self.optional(node);
-                vec![vec![Ty::Unknown]]
+                let of = node.map_or(Ty::Unknown, |node| self.expression(node));
+                vec![vec![self.element(of)]]
             }
             None => Vec::new(),
         };
@@ -125,9 +125,9 @@ impl Walk<'_> {
         let mut own = Vec::new();
         let mut pending = false;
         for schema in self.function_schemas(schema) {
-            if schema == "pg_catalog" && builtin::operator_exists(self.scope.version, name) {
+            if schema == "pg_catalog" && builtins::operator_exists(self.scope.version, name) {
                 known = true;
-                if !builtin::operator_harmless(self.scope.version, name) {
+                if !builtins::operator_harmless(self.scope.version, name) {
                     self.missing(UnresolvedKind::Function, Verb::Execute, name, location);
                 }
                 continue;
@@ -162,7 +162,21 @@ impl Walk<'_> {
         if usable.is_empty() && !known {
             self.missing(UnresolvedKind::Function, Verb::Execute, &names.join("."), location);
         }
-        result(name, left, right, &usable, known)
+        let (left, right) = (left.map(|of| self.plain_type(of)), right.map(|of| self.plain_type(of)));
+        let own = usable.iter().map(|operator| Ty::result(operator.result)).reduce(Ty::merge_results);
+        if !known {
+            return own.unwrap_or(Ty::Unknown);
+        }
+        let of = builtin::operator_result(self.scope.version, name, left, right);
+        own.map_or(of, |own| own.merge_results(of))
+    }
+
+    /// The type under a domain.
+    fn plain_type(&mut self, of: Ty) -> Ty {
+        match of {
+            Ty::Known(oid) => Ty::Known(self.base(oid)),
+            Ty::Unknown | Ty::Literal => of,
+        }
     }
 
     fn fits(&mut self, operator: &Operator, left: Option<Ty>, right: Option<Ty>) -> bool {
@@ -172,33 +186,4 @@ impl Walk<'_> {
         };
         side(left, operator.left) && side(right, operator.right)
     }
-}
-
-/// The type of an operator's result, where it can be told.
-fn result(name: &str, left: Option<Ty>, right: Option<Ty>, own: &[Arc<Operator>], builtin: bool) -> Ty {
-    if !builtin {
-        return own.iter().map(|op| Ty::result(op.result)).reduce(Ty::merge).unwrap_or(Ty::Unknown);
-    }
-    let compares = matches!(
-        name,
-        "=" | "<>" | "<" | ">" | "<=" | ">=" | "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*"
-    );
-    if compares {
-        return if own.iter().all(|op| op.result == BOOL) { Ty::BOOL } else { Ty::Unknown };
-    }
-    if !own.is_empty() {
-        return Ty::Unknown;
-    }
-    let (left, right) = (left.unwrap_or(Ty::Literal), right.unwrap_or(Ty::Unknown));
-    match (name, left.merge(right)) {
-        ("+" | "-" | "*" | "/" | "%", of @ Ty::Known(20 | 21 | 23 | 700 | 701 | NUMERIC)) => of,
-        ("||", of @ Ty::Known(TEXT)) => of,
-        ("->>" | "#>>", _) if builtin_json(left) => Ty::Known(TEXT),
-        ("->" | "#>", _) if builtin_json(left) => left,
-        _ => Ty::Unknown,
-    }
-}
-
-const fn builtin_json(of: Ty) -> bool {
-    matches!(of, Ty::Known(114 | 3802))
 }

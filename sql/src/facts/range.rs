@@ -5,9 +5,9 @@ use std::sync::Arc;
 use policy::{Columns, Verb};
 
 use super::UnresolvedKind;
-use super::builtin::SystemRelation;
 use super::types::Ty;
 use super::walk::Walk;
+use crate::builtins::BuiltinRelation;
 use crate::catalog::Relation;
 
 /// Columns that every table has and no column list names.
@@ -15,17 +15,17 @@ const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "tableoid", "xmin", "cmin", "xmax", "
 
 /// One level of FROM.
 #[derive(Default)]
-pub(super) struct Frame<'a> {
-    pub(super) items: Vec<Item<'a>>,
+pub(super) struct Frame {
+    pub(super) items: Vec<Item>,
 }
 
 /// One thing in FROM that columns belong to.
 #[derive(Clone)]
-pub(super) struct Item<'a> {
+pub(super) struct Item {
     pub(super) alias: String,
     /// The relation's schema, when it goes by its own name.
     pub(super) schema: Option<String>,
-    pub(super) columns: ItemColumns<'a>,
+    pub(super) columns: ItemColumns,
     /// It may have columns that are not known.
     pub(super) open: bool,
     /// Reached only by its alias, never by a bare column name.
@@ -35,9 +35,9 @@ pub(super) struct Item<'a> {
 }
 
 #[derive(Clone)]
-pub(super) enum ItemColumns<'a> {
+pub(super) enum ItemColumns {
     Relation(Arc<Relation>),
-    System(SystemRelation<'a>),
+    System(&'static BuiltinRelation),
     Made(Vec<Out>),
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Cte {
     pub(super) outputs: Outputs,
 }
 
-impl Item<'_> {
+impl Item {
     /// An item of columns that belong to no relation.
     pub(super) fn made(alias: &str, outputs: &Outputs) -> Self {
         let columns = outputs.columns.iter().map(|(name, of)| Out::new(name.clone(), *of));
@@ -109,8 +109,9 @@ impl Item<'_> {
                 .map(|c| Out { name: c.name.clone(), of: Ty::of(c.of), origins: origins(&c.name) })
                 .collect(),
             ItemColumns::System(relation) => relation
-                .columns()
-                .map(|(name, of)| Out { name: name.to_owned(), of: Ty::of(of), origins: origins(name) })
+                .columns
+                .iter()
+                .map(|(name, of)| Out { name: (*name).to_owned(), of: Ty::of(*of), origins: origins(name) })
                 .collect(),
             ItemColumns::Made(columns) => columns.clone(),
         }
@@ -168,7 +169,7 @@ enum Whole {
 
 impl<'a> Walk<'a> {
     /// Levels of FROM from the innermost outwards.
-    fn levels(&self) -> impl Iterator<Item = &Frame<'a>> {
+    fn levels(&self) -> impl Iterator<Item = &Frame> {
         std::iter::once(&self.level).chain(self.outer.iter().rev())
     }
 
@@ -274,11 +275,11 @@ impl<'a> Walk<'a> {
 
     /// `*`: reads everything of the innermost level.
     pub(super) fn star(&mut self) -> Outputs {
-        let items: Vec<Item<'a>> = self.level.items.iter().filter(|i| !i.qualified_only).cloned().collect();
+        let items: Vec<Item> = self.level.items.iter().filter(|i| !i.qualified_only).cloned().collect();
         self.star_over(&items)
     }
 
-    fn star_over(&mut self, items: &[Item<'a>]) -> Outputs {
+    fn star_over(&mut self, items: &[Item]) -> Outputs {
         let mut outputs = Outputs::default();
         for item in items {
             self.mark_whole(item.whole());
@@ -289,13 +290,13 @@ impl<'a> Walk<'a> {
     }
 
     /// The items that go by a name, on the innermost level that has one.
-    fn items_of(&self, schema: Option<&str>, alias: &str) -> Option<Vec<Item<'a>>> {
+    fn items_of(&self, schema: Option<&str>, alias: &str) -> Option<Vec<Item>> {
         self.levels().find_map(|frame| {
-            let same = |item: &&Item<'a>| {
+            let same = |item: &&Item| {
                 item.alias == alias
                     && schema.is_none_or(|wanted| self.same_schema(item.schema.as_deref(), wanted))
             };
-            let items: Vec<Item<'a>> = frame.items.iter().filter(same).cloned().collect();
+            let items: Vec<Item> = frame.items.iter().filter(same).cloned().collect();
             (!items.is_empty()).then_some(items)
         })
     }

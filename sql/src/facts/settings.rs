@@ -100,7 +100,8 @@ impl Walk<'_> {
         if !self.readable_after(&name, &change) {
             return;
         }
-        let baseline = builtin::baseline_setting(self.scope.version, &name);
+        let text = change.value.text();
+        let baseline = builtin::baseline_setting(&name, text.as_deref(), change.value == Value::Default);
         let position = self.position(change.location);
         let access = Access::new(self.verb(Verb::Set), Object::Setting(name.clone()));
         self.access(Access { baseline, via: self.via.clone(), position, ..access });

@@ -167,7 +167,7 @@ impl Walk<'_> {
     }
 
     /// What TRUNCATE … CASCADE reaches through foreign keys.
-    fn cascade(&mut self, source: &super::target::Source<'_>, location: i32) {
+    fn cascade(&mut self, source: &super::target::Source, location: i32) {
         let super::target::Source::Known(relation) = source else { return };
         let (schema, name) = (&relation.schema, &relation.name);
         match self.scope.catalog.cascades(schema, name) {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use policy::{Access, Columns, Object, RelationName, Verb, Via, ViaKind};
 
-use super::builtin::SystemRelation;
+use super::builtin;
 use super::walk::Walk;
+use crate::builtins::BuiltinRelation;
 use crate::catalog::Relation;
 
 /// A relation that the statement names, once for each time it does.
-pub(super) struct Target<'a> {
-    pub(super) source: Source<'a>,
+pub(super) struct Target {
+    pub(super) source: Source,
     via: Vec<Via>,
     /// Its partitions and children belong to it here: no ONLY.
     pub(super) inherits: bool,
@@ -24,14 +25,14 @@ pub(super) struct Target<'a> {
 
 /// What a name turned out to be.
 #[derive(Clone)]
-pub(super) enum Source<'a> {
+pub(super) enum Source {
     Known(Arc<Relation>),
-    System(SystemRelation<'a>),
+    System(&'static BuiltinRelation),
     /// Nothing, or nothing yet: other entries say so.
     Missing,
 }
 
-impl Target<'_> {
+impl Target {
     /// The views it is inside of.
     pub(super) fn way(&self) -> &[Via] {
         &self.via
@@ -63,7 +64,7 @@ impl<'d> Deed<'d> {
 
 impl<'a> Walk<'a> {
     /// Takes a relation into the statement; nothing is read of it yet.
-    pub(super) fn target(&mut self, source: Source<'a>, inherits: bool, location: i32) -> usize {
+    pub(super) fn target(&mut self, source: Source, inherits: bool, location: i32) -> usize {
         let position = self.position(location);
         self.targets.push(Target {
             source,
@@ -104,7 +105,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The accesses of doing something to a relation, and to its children.
-    pub(super) fn deed(&mut self, source: &Source<'_>, deed: Deed<'_>) {
+    pub(super) fn deed(&mut self, source: &Source, deed: Deed<'_>) {
         match source {
             Source::Known(relation) => self.deed_on_known(relation, deed),
             Source::System(relation) => self.deed_on_system(relation, deed),
@@ -141,9 +142,10 @@ impl<'a> Walk<'a> {
         self.via.pop();
     }
 
-    fn deed_on_system(&mut self, relation: &SystemRelation<'_>, deed: Deed<'_>) {
+    fn deed_on_system(&mut self, relation: &BuiltinRelation, deed: Deed<'_>) {
         let name = RelationName::new(relation.schema, relation.name);
-        let baseline = deed.verb == Verb::Select && relation.readable(self.scope.version, deed.columns);
+        let baseline =
+            deed.verb == Verb::Select && builtin::readable(self.scope.version, relation, deed.columns);
         let access = self.relation_access(name, deed.columns, deed);
         self.access(Access { baseline, ..access });
     }

@@ -3,6 +3,7 @@
 use pg_query::protobuf::TypeName;
 use policy::Verb;
 
+use super::builtin;
 use super::names;
 use super::walk::Walk;
 use crate::catalog::spelling;
@@ -21,19 +22,6 @@ const RECORD: u32 = 2249;
 /// Types that take any argument, or any array, row, range: `any`, `anyelement` and so on, and `record`.
 const POLYMORPHIC: [u32; 15] =
     [2249, 2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080, 2287, 705];
-
-/// Built-in types between whose families no implicit cast exists.
-const FAMILIES: [&[u32]; 9] = [
-    &[20, 21, 23, 700, 701, 1700, 26, 790],
-    &[25, 1043, 1042, 19, 18],
-    &[16],
-    &[1082, 1114, 1184],
-    &[1083, 1266, 1186],
-    &[2950],
-    &[114],
-    &[3802],
-    &[17],
-];
 
 /// What is known of an expression's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,11 +94,29 @@ impl Walk<'_> {
             return Ty::of(oid);
         }
         if oid < FIRST_USER {
-            super::builtin::type_named(self.scope.version, &format!("_{last}")).map_or(Ty::Unknown, Ty::of)
+            builtin::array_of(self.scope.version, oid)
         } else {
             // An array of a user's type: its elements are what casts and checks are about.
             self.cast(Ty::Unknown, Ty::of(oid), 'e', name.location);
             Ty::Unknown
+        }
+    }
+
+    /// The type of an array's elements.
+    pub(super) fn element(&mut self, of: Ty) -> Ty {
+        match of {
+            Ty::Known(oid) if oid < FIRST_USER => builtin::element_of(self.scope.version, oid),
+            Ty::Known(oid) => self.user_type(oid).map_or(Ty::Unknown, |of| Ty::of(of.element)),
+            Ty::Unknown => Ty::Unknown,
+            Ty::Literal => Ty::Literal,
+        }
+    }
+
+    /// The array of a type.
+    pub(super) fn array(&self, of: Ty) -> Ty {
+        match of {
+            Ty::Known(oid) if oid < FIRST_USER => builtin::array_of(self.scope.version, oid),
+            Ty::Known(_) | Ty::Unknown | Ty::Literal => Ty::Unknown,
         }
     }
 
@@ -150,11 +156,7 @@ impl Walk<'_> {
             return true;
         }
         if from < FIRST_USER && to < FIRST_USER {
-            let family = |oid: u32| FAMILIES.iter().position(|family| family.contains(&oid));
-            return match (family(from), family(to)) {
-                (Some(left), Some(right)) => left == right,
-                _ => true,
-            };
+            return builtin::passes(self.scope.version, from, to);
         }
         let is_array = |walk: &mut Self, oid: u32| walk.user_type(oid).is_some_and(|of| of.element != 0);
         if is_array(self, from) && is_array(self, to) {

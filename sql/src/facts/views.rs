@@ -10,7 +10,7 @@ use crate::catalog::{Relation, View};
 
 impl Walk<'_> {
     /// Counts what a view reads and calls, if the relation is one.
-    pub(super) fn unfold(&mut self, source: &Source<'_>) {
+    pub(super) fn unfold(&mut self, source: &Source) {
         let Source::Known(relation) = source else { return };
         let Some(view) = &relation.view else { return };
         let step = Via { kind: ViaKind::View, relation: self.named(&relation.schema, &relation.name) };
@@ -33,7 +33,7 @@ impl Walk<'_> {
     }
 
     /// Counts a write to a relation, and through a view to the tables that its columns come from.
-    pub(super) fn write(&mut self, source: &Source<'_>, deed: Deed<'_>) {
+    pub(super) fn write(&mut self, source: &Source, deed: Deed<'_>) {
         self.deed(source, deed);
         if let Source::Known(relation) = source
             && let Some(view) = &relation.view

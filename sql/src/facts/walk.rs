@@ -21,14 +21,14 @@ pub(super) struct Walk<'a> {
     /// How the walk came to where it is: the views it is inside of.
     pub(super) via: Vec<Via>,
     pub(super) found: Found,
-    pub(super) targets: Vec<Target<'a>>,
+    pub(super) targets: Vec<Target>,
     pub(super) needs: Needs,
     pub(super) effects: Vec<Effect>,
     pub(super) unresolved: Vec<Unresolved>,
     pub(super) refused: Option<Refused>,
     /// The innermost level of FROM, and those around it.
-    pub(super) level: Frame<'a>,
-    pub(super) outer: Vec<Frame<'a>>,
+    pub(super) level: Frame,
+    pub(super) outer: Vec<Frame>,
     pub(super) ctes: Vec<Cte>,
     /// Inside EXPLAIN without ANALYZE: nothing is written.
     pub(super) explaining: bool,

@@ -7,6 +7,8 @@ use crate::lex::{Kind, Tokens};
 const TEXT: usize = 16 << 20;
 /// Most tokens: a parse of that many takes a second or two.
 const TOKENS: usize = 2_000_000;
+/// Most tokens that make a tree grow: the parser's work is quadratic in some (`OR`).
+const GROWTH: usize = 600_000;
 /// Deepest nesting of brackets.
 const BRACKETS: usize = 1_000;
 /// Deepest nesting of comments, whose cost is quadratic in the parser.
@@ -34,8 +36,8 @@ pub(super) fn check(text: &str) -> Result<bool, SyntaxError> {
             Kind::Punctuation(b':') => deepening += 1,
             Kind::Quoted | Kind::Constant | Kind::Parameter | Kind::Punctuation(_) => {}
         }
-        if count > TOKENS {
-            return Err(error(SyntaxErrorKind::TooLarge, format!("the text has more than {TOKENS} tokens")));
+        if count > TOKENS || deepening > GROWTH {
+            return Err(error(SyntaxErrorKind::TooLarge, "the text has too many tokens".to_owned()));
         }
         if nesting > BRACKETS {
             return Err(error(SyntaxErrorKind::TooDeep, format!("brackets nest deeper than {BRACKETS}")));
