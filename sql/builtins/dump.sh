@@ -13,12 +13,12 @@ trap 'rm -rf "$work"' EXIT
 
 as=()
 if [[ $(id -u) == 0 ]]; then # postgres refuses root, and others may not see into root's cache
-  as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+  as=(setpriv --reuid=nobody --regid=65534 --clear-groups)
   if [[ $bin != /usr/* ]]; then
     cp -r "${bin%/bin}" "$work/server"
     bin=$work/server/bin
   fi
-  chown -R nobody:nogroup "$work"
+  chown -R nobody:65534 "$work"
 fi
 run() { (cd "$work" && HOME=$work "${as[@]}" "$@"); }
 

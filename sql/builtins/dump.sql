@@ -14,6 +14,7 @@ INSERT INTO lines
     p.proname, coalesce(a.names, '-'), r.name, CASE WHEN p.oid < 12000 THEN p.oid ELSE 0 END,
     p.prokind::text || CASE WHEN p.proretset THEN 's' ELSE '' END
       || CASE WHEN p.provariadic <> 0 THEN 'v' ELSE '' END
+      || CASE WHEN has_function_privilege('public', p.oid, 'execute') THEN '' ELSE '!' END
       || CASE WHEN p.pronargdefaults > 0 THEN p.pronargdefaults::text ELSE '' END)
   FROM pg_proc p JOIN types r ON r.oid = p.prorettype
   CROSS JOIN LATERAL (SELECT string_agg(y.name, ' ' ORDER BY u.at) AS names

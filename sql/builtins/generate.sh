@@ -18,7 +18,7 @@ done >"$work/lines"
 # What PostgreSQL $first to $last have built in, written by generate.sh. Tab-separated; a last column FIRST-LAST
 # names the versions when it is not all of them; OID 0: differs from one installation to the next.
 # t  type      name  OID  kind (typtype)  element  spelling
-# f  function  name  argument types  result  OID  prokind, s: a set, v: variadic, number of defaults
+# f  function  name  argument types  result  OID  prokind, s: a set, v: variadic, !: not for PUBLIC, defaults
 # o  operator  name  left  right  result  OID of its function
 # c  cast      source  target  context  OID of its function
 # r  relation  name  OID  relkind  column:type ...
