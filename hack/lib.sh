@@ -69,5 +69,5 @@ cluster_down() {
 install_chaperone() {
   helm upgrade --install chaperone-crds "$root/charts/chaperone-crds" --namespace chaperone-system --create-namespace --wait >/dev/null
   helm upgrade --install chaperone "$root/charts/chaperone" --namespace chaperone-system --wait --timeout 120s \
-    --set image.registry=chaperone.local --set image.tag="$(image_tag)" "$@" >/dev/null
+    --set image.registry=chaperone.local --set image.tag="$(image_tag)" >/dev/null
 }

@@ -39,10 +39,8 @@ async fn verify(cluster: &ClusterArguments, arguments: &SourceArguments) -> anyh
             pod.namespace, pod.pod, pod.uid
         ))?;
     }
-    let counted = format!(
-        "{} records of {} sidecars in {} segments",
-        report.records, report.chains, report.segments
-    );
+    let counted =
+        format!("{} records of {} sidecars in {} segments", report.records, report.chains, report.segments);
     if report.is_intact() {
         line(&format!("intact  {counted}: nothing was edited, deleted or reordered"))?;
         Ok(ExitCode::SUCCESS)

@@ -26,7 +26,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn connect(arguments: &ClusterArguments) -> anyhow::Result<Self> {
-        let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
+        let options =
+            KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
         let config = match Kubeconfig::read() {
             Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await?,
             Err(_) => Config::incluster().context("there is no kubeconfig; set KUBECONFIG")?,
@@ -40,9 +41,8 @@ impl Cluster {
     pub(crate) async fn replicas(&self) -> anyhow::Result<Vec<Pod>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.operator_namespace);
         let found = pods.list(&ListParams::default().labels(OPERATOR_LABELS)).await?;
-        let running = |pod: &Pod| {
-            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
-        };
+        let running =
+            |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
         let running: Vec<Pod> = found.items.into_iter().filter(running).collect();
         if running.is_empty() {
             bail!(
@@ -63,7 +63,8 @@ impl Cluster {
         let stream = forward.take_stream(RECORDS_PORT).context("the port-forward has no stream")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let request = http::Request::get(path).header("host", "localhost").body(Empty::<bytes::Bytes>::new())?;
+        let request =
+            http::Request::get(path).header("host", "localhost").body(Empty::<bytes::Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();

@@ -45,7 +45,11 @@ pub(crate) async fn run(cluster: &ClusterArguments, arguments: GrantArguments) -
     roles.patch(&name, &apply, &Patch::Apply(role)).await.context("applying the Role")?;
     let bindings: Api<RoleBinding> = Api::namespaced(connected.client.clone(), namespace);
     bindings.patch(&name, &apply, &Patch::Apply(binding)).await.context("applying the RoleBinding")?;
-    line(&format!("the operator may read {} `{}` in namespace `{namespace}`", kind(&arguments), arguments.secret))?;
+    line(&format!(
+        "the operator may read {} `{}` in namespace `{namespace}`",
+        kind(&arguments),
+        arguments.secret
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -54,9 +54,7 @@ pub fn decide(connection: &ConnectionDocument, request: &Request<'_>) -> Verdict
         for access in accesses {
             match decide_access(connection, access) {
                 Ok(allowed) => rules.extend(allowed),
-                Err(missing) => {
-                    return Verdict::Deny(Denial { access: Some(access.clone()), missing });
-                }
+                Err(refused) => return Verdict::Deny(refused.denial(access)),
             }
         }
     }
@@ -85,11 +83,32 @@ fn closed(connection: &ConnectionDocument) -> Option<Denial> {
     None
 }
 
+/// Why one access fails, and which of its columns are to blame when not all are.
+struct Refused {
+    missing: Missing,
+    columns: Option<Columns>,
+}
+
+impl From<Missing> for Refused {
+    fn from(missing: Missing) -> Self {
+        Self { missing, columns: None }
+    }
+}
+
+impl Refused {
+    /// Names only what is to blame: what the client should ask for.
+    fn denial(self, access: &Access) -> Denial {
+        let columns = self.columns.unwrap_or_else(|| access.columns.clone());
+        Denial { access: Some(Access { columns, ..access.clone() }), missing: self.missing }
+    }
+}
+
 /// The rules that allow one access, or what is missing.
-fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Missing> {
+fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Refused> {
     for (policy, rule) in rules_of(connection, RuleVerdict::Deny) {
         if matches_any_column(&rule.sql, access) {
-            return Err(Missing::Rule { rule: reference(policy, rule), message: rule.message.clone() });
+            let rule_ref = reference(policy, rule);
+            return Err(Missing::Rule { rule: rule_ref, message: rule.message.clone() }.into());
         }
     }
     if access.baseline && connection.policies.iter().all(|p| p.baseline == Baseline::Standard) {
@@ -115,7 +134,7 @@ fn reference(policy: &PolicyDocument, rule: &Rule) -> RuleRef {
 }
 
 /// Allows that match the object; their columns unite until they cover the access.
-fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Missing> {
+fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Refused> {
     let mut used = Vec::new();
     let mut unfiltered = None;
     let mut open = OpenColumns::of(&access.columns);
@@ -136,7 +155,8 @@ fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Ve
             return Ok(used);
         }
     }
-    Err(unfiltered.map_or(Missing::Allow, Missing::Where))
+    let missing = unfiltered.map_or(Missing::Allow, Missing::Where);
+    Err(Refused { missing, columns: if matched { open.left() } else { None } })
 }
 
 const fn changes_rows(verb: Verb) -> bool {
@@ -175,6 +195,14 @@ impl<'a> OpenColumns<'a> {
                 open.retain(|column| !patterns.iter().any(|pattern| pattern.matches(column)));
                 open.len() < before
             }
+        }
+    }
+
+    /// What no rule allowed.
+    fn left(&self) -> Option<Columns> {
+        match self {
+            Self::All => None,
+            Self::Some(open) => Some(Columns::Set(open.iter().map(|column| (*column).to_owned()).collect())),
         }
     }
 

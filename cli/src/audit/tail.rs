@@ -30,8 +30,8 @@ pub(super) async fn run(cluster: &ClusterArguments, arguments: TailArguments) ->
         names.last().inspect(|name| seen.clone_from(name));
     }
     first.sort_by_key(|(_, record)| record.time);
-    let wanted = first.into_iter().filter(|(pod, record)| wanted(&arguments, pod, record));
-    let mut last: VecDeque<_> = wanted.collect();
+    first.retain(|(pod, record)| wanted(&arguments, pod, record));
+    let mut last = VecDeque::from(first);
     last.drain(..last.len().saturating_sub(arguments.last));
     for (pod, record) in &last {
         print(&arguments, pod, record)?;
@@ -71,6 +71,7 @@ fn wanted(arguments: &TailArguments, pod: &PodRef, record: &Record) -> bool {
         | Event::ProcessEnd
         | Event::Generation { .. }
         | Event::SessionStart(_)
+        | Event::Cancel { .. }
         | Event::SessionEnd(_) => false,
     };
     (refused || !arguments.refused) && arguments.pod.as_ref().is_none_or(|name| *name == pod.pod)
@@ -81,7 +82,8 @@ fn print(arguments: &TailArguments, pod: &PodRef, record: &Record) -> anyhow::Re
         return line(&serde_json::json!({ "pod": pod, "record": record }).to_string());
     }
     let micros = i64::try_from(record.time).unwrap_or(i64::MAX);
-    let time = Timestamp::from_microsecond(micros).map_or_else(|_| record.time.to_string(), |t| format!("{t:.3}"));
+    let time =
+        Timestamp::from_microsecond(micros).map_or_else(|_| record.time.to_string(), |t| format!("{t:.3}"));
     line(&format!("{time}  {}/{}  {}", pod.namespace, pod.pod, describe(&record.event)))
 }
 
@@ -109,6 +111,7 @@ fn describe(event: &Event) -> String {
                 StatementVerdict::Deny { rule: None, reason } => format!("DENY  {text}  [{}]", plain(reason)),
             }
         }
+        Event::Cancel { session } => format!("session {session}: a cancel request went upstream"),
         Event::SessionEnd(end) => format!(
             "session {} ended: {}; {} statements, {} refused",
             end.session, end.reason, end.statements, end.refused
@@ -121,7 +124,10 @@ fn describe(event: &Event) -> String {
 
 /// Text on one line that cannot steer a terminal: control and bidirectional characters are escaped.
 fn plain(text: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars()
         .flat_map(|c| match c {
             '\n' | '\t' => vec![' '],
