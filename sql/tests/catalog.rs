@@ -1,5 +1,6 @@
 //! The questions on a real server: what they answer, and that no search path turns them.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail this way")]
+#[expect(dead_code, reason = "each test uses a part of it")]
 #[path = "support/server.rs"]
 mod server;
 

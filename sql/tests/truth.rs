@@ -1,6 +1,7 @@
 //! Truth tables: statements and the accesses that they make, resolved against a real server that holds
 //! `cases/schema.sql`. `UPDATE=1` rewrites the tables; review the difference.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail this way")]
+#[expect(dead_code, reason = "each test uses a part of it")]
 #[path = "support/server.rs"]
 mod server;
 

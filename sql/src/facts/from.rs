@@ -47,6 +47,9 @@ impl<'a> Walk<'a> {
         let target = self.target(source.clone(), name.inh, name.location);
         self.reads(target);
         self.unfold(&source);
+        if matches!(&source, Source::System(of) if matches!(of.name, "pg_views" | "pg_rules" | "views")) {
+            self.prints_views(name.location);
+        }
         let mut item = self.item(&source, target, name);
         item.rename(&columns_of(name.alias.as_ref()));
         self.level.items.push(item);

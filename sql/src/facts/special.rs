@@ -8,6 +8,7 @@ use super::functions::literal;
 use super::names::{qualified, strings};
 use super::settings::{Change, Value};
 use super::target::Deed;
+use super::types::Ty;
 use super::walk::Walk;
 
 impl Walk<'_> {
@@ -35,6 +36,10 @@ impl Walk<'_> {
                 self.sequence(arguments, Verb::Select, location);
                 false
             }
+            "pg_get_viewdef" | "pg_get_ruledef" => {
+                self.prints_views(location);
+                false
+            }
             "pg_notify" => {
                 let channel = arguments.first().and_then(literal);
                 let object = channel.map_or_else(
@@ -45,6 +50,15 @@ impl Walk<'_> {
                 false
             }
             _ => false,
+        }
+    }
+
+    /// What prints views runs a query with a bare `=` in the session's search path: a user's own `=` would run.
+    pub(super) fn prints_views(&mut self, location: i32) {
+        const OID: u32 = 26;
+        const NAME: u32 = 19;
+        for of in [OID, NAME] {
+            self.operator(&["="], Some(Ty::Known(of)), Some(Ty::Known(of)), location);
         }
     }
 

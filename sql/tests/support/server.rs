@@ -35,10 +35,31 @@ impl Server {
         let server = Self { folder, bin, version };
         let data = server.path("data");
         server.as_postgres("initdb", &["-D", &data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
-        let options = format!("-c listen_addresses='' -c fsync=off -k {}", server.folder.path().display());
+        let options = format!(
+            "-c listen_addresses='' -c fsync=off -c log_statement=all -c log_line_prefix=@@ -k {}",
+            server.folder.path().display()
+        );
         server
             .as_postgres("pg_ctl", &["-D", &data, "-o", &options, "-l", &server.path("log"), "-w", "start"]);
         server
+    }
+
+    /// Runs a client program against it, and gives the statements that it sent.
+    pub(crate) fn statements_of(&self, program: &str, arguments: &[&str]) -> Vec<String> {
+        let log = self.path("log");
+        let before = std::fs::read_to_string(&log).unwrap().len();
+        let host = self.folder.path().to_str().unwrap();
+        let mut all = vec!["-h", host, "-d", "postgres"];
+        all.extend(arguments);
+        self.as_postgres(program, &all);
+        let text = std::fs::read_to_string(&log).unwrap();
+        let entries = text.get(before..).unwrap().split("@@");
+        let statements = entries.filter_map(|entry| {
+            entry
+                .strip_prefix("LOG:  statement: ")
+                .or_else(|| entry.strip_prefix("LOG:  execute <unnamed>: "))
+        });
+        statements.map(|sql| sql.replace("\n\t", "\n")).collect()
     }
 
     fn path(&self, name: &str) -> String {
