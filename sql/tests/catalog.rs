@@ -17,7 +17,12 @@ fn accesses(session: &mut server::Session, sql: &str) -> Vec<String> {
 
 #[test]
 fn a_hostile_search_path_does_not_turn_the_questions() {
-    let server = server::Server::start();
+    for server in server::Server::start_all() {
+        hostile_search_path(&server);
+    }
+}
+
+fn hostile_search_path(server: &server::Server) {
     server.script(include_str!("cases/schema.sql"));
     server.script(
         "CREATE SCHEMA evil;

@@ -5,6 +5,7 @@
 #[path = "support/server.rs"]
 mod server;
 
+use chaperone_sql::builtins::Version;
 use chaperone_sql::{Doubt, Effect, Facts};
 use policy::{Access, Columns, ViaKind};
 use serde::{Deserialize, Serialize};
@@ -65,9 +66,18 @@ fn lines(facts: &Facts, baseline: bool) -> Vec<String> {
 
 #[test]
 fn statements_make_the_accesses_of_the_truth_tables() {
-    let server = server::Server::start();
-    server.script(include_str!("cases/schema.sql"));
+    let mut wrong = Vec::new();
+    for (at, server) in server::Server::start_all().iter().enumerate() {
+        server.script(include_str!("cases/schema.sql"));
+        wrong.extend(check(server, at == 0));
+    }
     let update = std::env::var_os("UPDATE").is_some();
+    assert!(update || wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Checks every table on one server. Which built-in functions a call may mean differs between versions: what the
+/// baseline covers is compared on the first only.
+fn check(server: &server::Server, first: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -75,12 +85,17 @@ fn statements_make_the_accesses_of_the_truth_tables() {
     for path in files.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")) {
         let mut table: Table = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         for case in &mut table.cases {
-            let seen = resolve(&server, case);
-            let same = (&seen.accesses, &seen.baseline, &seen.refused)
-                == (&case.accesses, &case.baseline, &case.refused);
+            let seen = resolve(server, case);
+            if case.sql.starts_with("MERGE") && server.version < Version::V15 {
+                assert_eq!(seen.refused.as_deref(), Some("NewerThanServer: MERGE is newer than the server"));
+                continue;
+            }
+            let same = (&seen.accesses, &seen.refused) == (&case.accesses, &case.refused)
+                && (!first || seen.baseline == case.baseline);
             if !same {
                 wrong.push(format!(
-                    "{}\n  now:  {:?} baseline {:?} refused {:?}\n  file: {:?} baseline {:?} refused {:?}",
+                    "{:?} {}\n  now:  {:?} baseline {:?} refused {:?}\n  file: {:?} baseline {:?} refused {:?}",
+                    server.version,
                     case.sql,
                     seen.accesses,
                     seen.baseline,
@@ -92,11 +107,11 @@ fn statements_make_the_accesses_of_the_truth_tables() {
                 *case = seen;
             }
         }
-        if update {
+        if first && std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, serde_saphyr::to_string(&table).unwrap()).unwrap();
         }
     }
-    assert!(update || wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    wrong
 }
 
 fn resolve(server: &server::Server, case: &Case) -> Case {

@@ -92,6 +92,9 @@ impl Walk<'_> {
         if call.funcformat() == CoercionForm::CoerceSqlSyntax && names == ["pg_catalog", "system_user"] {
             self.needs_version(Version::V16, "SYSTEM_USER", call.location);
         }
+        // PostgreSQL 13 reads EXTRACT as another function.
+        let date_part = self.scope.version < Version::V14 && names == ["pg_catalog", "extract"];
+        let names = if date_part { vec!["pg_catalog", "date_part"] } else { names };
         let named = call.args.iter().any(|node| matches!(node.node, Some(NodeEnum::NamedArgExpr(_))));
         let mut arguments = self.expressions(&call.args);
         for node in &call.agg_order {

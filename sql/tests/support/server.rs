@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use chaperone_sql::builtins::Version;
+use chaperone_sql::builtins::{ALL_VERSIONS, Version};
 use chaperone_sql::{Catalog, Doubt, Facts, Needs, Scope, SessionNames, Statement, Unready};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -27,11 +27,29 @@ pub(crate) struct Session {
 }
 
 impl Server {
-    /// Starts the newest server that is installed.
+    /// Starts the server that the truth tables are written for.
     pub(crate) fn start() -> Self {
-        let (bin, version) = newest();
+        let (bin, version) = installed().remove(0);
+        Self::start_one(&bin, version)
+    }
+
+    /// Starts one server for each version that is installed or was fetched by `builtins/servers.sh`.
+    pub(crate) fn start_all() -> Vec<Self> {
+        installed().into_iter().map(|(bin, version)| Self::start_one(&bin, version)).collect()
+    }
+
+    fn start_one(bin: &Path, version: Version) -> Self {
         let folder = tempfile::Builder::new().prefix("sql-test").tempdir_in("/tmp").unwrap();
-        run("chown", &["postgres", folder.path().to_str().unwrap()]);
+        let own = folder.path().join("server");
+        let own = own.to_str().unwrap();
+        // A fetched server may lie where its own user cannot read it.
+        let bin = if bin.starts_with("/usr") {
+            bin.to_owned()
+        } else {
+            run("cp", &["-r", bin.parent().unwrap().to_str().unwrap(), own]);
+            Path::new(own).join("bin")
+        };
+        run("chown", &["-R", "postgres", folder.path().to_str().unwrap()]);
         let server = Self { folder, bin, version };
         let data = server.path("data");
         server.as_postgres("initdb", &["-D", &data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
@@ -67,7 +85,8 @@ impl Server {
     }
 
     fn as_postgres(&self, program: &str, arguments: &[&str]) {
-        let program = self.bin.join(program);
+        let own = self.bin.join(program);
+        let program = if own.exists() { own } else { PathBuf::from(program) };
         let mut all = vec!["-u", "postgres", "--", program.to_str().unwrap()];
         all.extend(arguments);
         run("runuser", &all);
@@ -154,20 +173,21 @@ impl Session {
     }
 }
 
-fn newest() -> (PathBuf, Version) {
-    let versions = [
-        ("18", Version::V18),
-        ("17", Version::V17),
-        ("16", Version::V16),
-        ("15", Version::V15),
-        ("14", Version::V14),
-        ("13", Version::V13),
-    ];
-    let installed = versions.into_iter().find_map(|(number, version)| {
-        let bin = Path::new("/usr/lib/postgresql").join(number).join("bin");
-        bin.join("initdb").exists().then_some((bin, version))
-    });
-    installed.expect("a PostgreSQL server under /usr/lib/postgresql")
+/// The servers there are, PostgreSQL 15 first where it is among them.
+fn installed() -> Vec<(PathBuf, Version)> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    let cache = cache.unwrap_or_default().join("chaperone/postgres");
+    let mut all = Vec::new();
+    for version in ALL_VERSIONS {
+        let number = version.major().to_string();
+        let places = [Path::new("/usr/lib/postgresql").join(&number), cache.join(&number)];
+        let bin = places.into_iter().map(|place| place.join("bin")).find(|bin| bin.join("initdb").exists());
+        all.extend(bin.map(|bin| (bin, version)));
+    }
+    assert!(!all.is_empty(), "install postgresql-15, or run sql/builtins/servers.sh 15");
+    all.sort_by_key(|(_, version)| (*version != Version::V15, *version));
+    all
 }
 
 fn run(program: &str, arguments: &[&str]) {
