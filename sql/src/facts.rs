@@ -245,7 +245,6 @@ impl UnresolvedKind {
 ///
 /// # Errors
 /// [`Unready::Needs`] while names must be read first, and [`Unready::Refused`] for what is never forwarded.
-#[expect(clippy::result_large_err, reason = "needs are rare and read at once")]
 pub fn facts(statement: &Arc<Statement>, scope: &Scope<'_>) -> Result<Facts, Unready> {
     let walked = with_room(statement.deep(), || {
         let mut walk = Walk::new(scope);
@@ -265,14 +264,12 @@ pub fn facts(statement: &Arc<Statement>, scope: &Scope<'_>) -> Result<Facts, Unr
 ///
 /// # Errors
 /// As [`facts`].
-#[expect(clippy::result_large_err, reason = "needs are rare and read at once")]
 pub fn function_call(oid: u32, scope: &Scope<'_>) -> Result<Facts, Unready> {
     let mut walk = Walk::new(scope);
     walk.call_oid(oid);
     finish(walk, Tag::FunctionCall)
 }
 
-#[expect(clippy::result_large_err, reason = "needs are rare and read at once")]
 fn finish(mut walk: Walk<'_>, tag: Tag) -> Result<Facts, Unready> {
     walk.settle();
     if let Some(refused) = walk.refused {

@@ -25,6 +25,7 @@ impl Gate<'_> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other effects leave this alone")]
     fn note_effect(&mut self, effect: &Effect) {
         match effect {
             Effect::Set { name, .. } if matches!(name.as_str(), "search_path" | "role" | "session_authorization") => {

@@ -73,8 +73,9 @@ impl Gate<'_> {
             Ok(allow) => allow,
             Err(refusal) => return Err(unresolved(&facts, &parsed.text).unwrap_or(refusal).into()),
         };
-        self.keep(&parsed.syntax.statements, types, &facts, &allow, scope);
-        Ok(Decided { allow, scope, facts })
+        let decided = Decided { allow, scope, facts };
+        self.keep(&parsed.syntax.statements, types, &decided);
+        Ok(decided)
     }
 
     /// Brings what is known of the session up to date, as far as these statements need it.
@@ -145,15 +146,8 @@ impl Gate<'_> {
         Some(Decided { allow: kept.allow.clone(), scope, facts: vec![Arc::clone(&kept.facts)] })
     }
 
-    fn keep(
-        &mut self,
-        statements: &[Arc<Statement>],
-        types: &[u32],
-        facts: &[Arc<Facts>],
-        allow: &Allow,
-        scope: Scope,
-    ) {
-        let ([statement], [facts]) = (statements, facts) else { return };
+    fn keep(&mut self, statements: &[Arc<Statement>], types: &[u32], decided: &Decided) {
+        let ([statement], [facts]) = (statements, decided.facts.as_slice()) else { return };
         if uses_session_names(statement.tag()) || !resolves_names(statement.tag()) {
             return;
         }
@@ -164,8 +158,8 @@ impl Gate<'_> {
             statement: Arc::clone(statement),
             types: types.to_vec(),
             facts: Arc::clone(facts),
-            allow: allow.clone(),
-            scope,
+            allow: decided.allow.clone(),
+            scope: decided.scope,
         };
         self.kept.insert(Arc::as_ptr(statement) as usize, kept);
     }

@@ -154,19 +154,21 @@ fn on_message(state: &mut State, tag: u8, message: &[u8]) -> Result<Answer, End>
     if tag == b'D' && state.queue.reads() {
         return own_row(state, body);
     }
-    let ready = match tag {
-        b'Z' => match Message::read(tag, body).map_err(broken)? {
-            Message::ReadyForQuery(status) => Some(status),
-            _ => None::<TransactionStatus>,
-        },
-        _ => None,
-    };
+    let ready = ready_status(tag, body)?;
     let (answer, settled) = state.queue.on_message(tag, ready).map_err(broken)?;
     if tag == b'E' {
         on_error(state, &answer, tag, body)?;
     }
     state.settle(settled);
     Ok(answer)
+}
+
+fn ready_status(tag: u8, body: &[u8]) -> Result<Option<TransactionStatus>, End> {
+    if tag != b'Z' {
+        return Ok(None);
+    }
+    let Message::ReadyForQuery(status) = Message::read(tag, body).map_err(broken)? else { return Ok(None) };
+    Ok(Some(status))
 }
 
 fn on_error(state: &mut State, answer: &Answer, tag: u8, body: &[u8]) -> Result<(), End> {

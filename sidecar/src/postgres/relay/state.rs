@@ -124,6 +124,7 @@ impl State {
 
     /// The names that SQL itself makes and drops. Prepared statements outlive an error in the same string, so
     /// after one it is not known which of them the server has: they are forgotten, and their use is refused.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other effects leave this alone")]
     fn take_effects(&mut self, effects: &Effects, confirmed: bool) {
         for facts in &effects.facts {
             for effect in &facts.effects {
