@@ -301,6 +301,7 @@ fn excluded(item: &Item) -> Item {
         open: item.open,
         qualified_only: true,
         target: None,
+        inside: Vec::new(),
     }
 }
 

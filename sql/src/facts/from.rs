@@ -71,6 +71,7 @@ impl<'a> Walk<'a> {
             columns,
             qualified_only: false,
             target: Some(target),
+            inside: Vec::new(),
         }
     }
 
@@ -189,6 +190,7 @@ impl<'a> Walk<'a> {
         let inside = self.level.items.split_off(start);
         let mut item = Item::made(&alias.aliasname, &Outputs::default());
         item.open = inside.iter().any(|inner| inner.open);
+        item.inside = inside.iter().flat_map(Item::whole).collect();
         let names: Vec<String> = merged.iter().map(|out| out.name.clone()).collect();
         let mut columns = merged;
         for inner in inside.iter().filter(|inner| !inner.qualified_only) {

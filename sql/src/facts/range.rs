@@ -32,6 +32,8 @@ pub(super) struct Item {
     pub(super) qualified_only: bool,
     /// The relation whose columns these are.
     pub(super) target: Option<usize>,
+    /// The relations inside of a join that goes by one name.
+    pub(super) inside: Vec<usize>,
 }
 
 #[derive(Clone)]
@@ -81,6 +83,7 @@ impl Item {
             open: outputs.open,
             qualified_only: false,
             target: None,
+            inside: Vec::new(),
         }
     }
 
@@ -150,21 +153,10 @@ impl Item {
         }
     }
 
-    /// What a walk reads of it when the whole row is asked for.
-    fn whole(&self) -> Whole {
-        match (&self.columns, self.target) {
-            (_, Some(target)) => Whole::Target(target),
-            (ItemColumns::Made(columns), None) => {
-                Whole::Columns(columns.iter().flat_map(|c| c.origins.clone()).collect())
-            }
-            (ItemColumns::Relation(_) | ItemColumns::System(_), None) => Whole::Columns(Vec::new()),
-        }
+    /// The relations that are read when its whole row is asked for.
+    pub(super) fn whole(&self) -> Vec<usize> {
+        self.target.into_iter().chain(self.inside.iter().copied()).collect()
     }
-}
-
-enum Whole {
-    Target(usize),
-    Columns(Vec<(usize, String)>),
 }
 
 impl<'a> Walk<'a> {
@@ -187,17 +179,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn mark_whole(&mut self, whole: Whole) {
-        match whole {
-            Whole::Target(target) => {
-                if let Some(target) = self.targets.get_mut(target) {
-                    target.read(Columns::All);
-                }
-            }
-            Whole::Columns(columns) => {
-                for (target, column) in columns {
-                    self.mark(target, &column);
-                }
+    fn mark_whole(&mut self, targets: &[usize]) {
+        for target in targets {
+            if let Some(target) = self.targets.get_mut(*target) {
+                target.read(Columns::All);
             }
         }
     }
@@ -223,7 +208,7 @@ impl<'a> Walk<'a> {
         }
         let rows = self.levels().find_map(|frame| frame.items.iter().find(|i| i.alias == name));
         if let Some((whole, of)) = rows.map(|item| (item.whole(), item.row_type())) {
-            self.mark_whole(whole);
+            self.mark_whole(&whole);
             return of;
         }
         if !open {
@@ -252,12 +237,10 @@ impl<'a> Walk<'a> {
             return Ty::Unknown;
         }
         let row = items.first().map_or(Ty::RECORD, Item::row_type);
-        let wholes: Vec<Whole> = items.iter().map(|item| item.whole()).collect();
+        let whole: Vec<usize> = items.iter().flat_map(Item::whole).collect();
         // Not a column: `t.f` is f(t), whichever functions of that name take a row.
         if self.attribute(name, row, location) {
-            for whole in wholes {
-                self.mark_whole(whole);
-            }
+            self.mark_whole(&whole);
         } else if !open {
             self.missing_column(Some(alias), name, location);
         }
@@ -282,7 +265,7 @@ impl<'a> Walk<'a> {
     fn star_over(&mut self, items: &[Item]) -> Outputs {
         let mut outputs = Outputs::default();
         for item in items {
-            self.mark_whole(item.whole());
+            self.mark_whole(&item.whole());
             outputs.columns.extend(item.outs().into_iter().map(|out| (out.name, out.of)));
             outputs.open |= item.open;
         }

@@ -121,6 +121,12 @@ impl Session {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap_or_else(|e| panic!("{e:?}: {sql}"));
     }
 
+    /// Makes a view anew, if the server takes its text.
+    pub(crate) fn makes_view(&self, name: &str, query: &str) -> bool {
+        self.run(&format!("DROP VIEW IF EXISTS {name}"));
+        self.runtime.block_on(self.client.batch_execute(&format!("CREATE VIEW {name} AS {query}"))).is_ok()
+    }
+
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         let messages = self.runtime.block_on(self.client.simple_query(sql));
         let messages = messages.unwrap_or_else(|e| panic!("{e:?}: {sql}"));
