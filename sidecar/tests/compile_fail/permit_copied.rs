@@ -1,0 +1,5 @@
+fn twice(permit: policy::Permit) -> [policy::Permit; 2] {
+    [permit.clone(), permit]
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+fn permit() -> policy::Permit {
+    policy::Permit { sealed: () }
+}
+
+fn main() {}
