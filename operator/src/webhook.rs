@@ -17,6 +17,7 @@ use kube::Client;
 use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
+use crate::listen::{self, Limits};
 use tracing::{info, warn};
 
 use answer::No;
@@ -28,7 +29,6 @@ mod answer;
 mod connections;
 mod fetch;
 pub mod inject;
-mod listen;
 pub mod review;
 pub mod settings;
 pub mod wanted;
@@ -37,6 +37,9 @@ pub mod wanted;
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// Less than the `timeoutSeconds` of the webhook configurations, so that the author sees our reason.
 const TIME_LIMIT: Duration = Duration::from_secs(4);
+
+/// API servers keep a handful of connections each.
+const API_SERVERS: Limits = Limits { connections: 256 };
 
 /// What the webhooks answer from.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ pub fn serve(
     webhooks: Webhooks,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
-    listen::serve(listener, tls, router(webhooks), stop)
+    listen::serve(listener, tls, router(webhooks), stop, API_SERVERS)
 }
 
 /// The webhooks' paths.

@@ -1,4 +1,4 @@
-//! HTTPS for the API server: bounded in connections, sizes and time.
+//! HTTPS for the API server and for sidecars: bounded in connections, sizes and time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +21,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// API servers keep a handful of connections each.
-const CONNECTIONS: usize = 256;
+/// What a listener admits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait.
+    pub connections: usize,
+}
+
 /// Questions under way on one of them.
 const STREAMS: u32 = 128;
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -32,14 +37,15 @@ const DRAIN: Duration = Duration::from_secs(6);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`; then lets requests that are under way finish.
-pub(super) async fn serve(
+pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
     stop: CancellationToken,
+    limits: Limits,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let drain = GracefulShutdown::new();
     while let Some((stream, slot)) = next(&listener, &slots, &stop).await {
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), drain.watcher());
