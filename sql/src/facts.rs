@@ -19,6 +19,7 @@ mod maintenance;
 mod names;
 mod objects;
 mod operators;
+mod overload;
 mod range;
 mod reviewed;
 mod select;

@@ -47,8 +47,22 @@ pub(super) fn array_of(version: Version, oid: u32) -> Ty {
 
 /// The elements of a built-in array.
 pub(super) fn element_of(version: Version, oid: u32) -> Ty {
-    let element = builtins::type_by_oid(version, oid).and_then(|of| of.element);
+    let array = builtins::type_by_oid(version, oid).filter(|of| of.name.starts_with('_'));
+    let element = array.and_then(|of| of.element);
     element.and_then(|name| type_named(version, name)).map_or(Ty::Unknown, Ty::of)
+}
+
+/// What a subscript takes out of a built-in type.
+pub(super) fn subscripted(version: Version, oid: u32) -> Ty {
+    match oid {
+        // name, int2vector, oidvector, and points
+        19 => Ty::Known(18),
+        22 => Ty::Known(21),
+        30 => Ty::Known(26),
+        600 | 628 => Ty::Known(701),
+        601 | 603 => Ty::Known(600),
+        _ => element_of(version, oid),
+    }
 }
 
 /// Whether a value of one built-in type passes for another without being told to. True where either is not
@@ -80,28 +94,6 @@ fn implicit(version: Version) -> &'static HashSet<(u32, u32)> {
         let all = builtins::casts(version).filter(|cast| cast.context == 'i');
         all.map(|cast| (cast.source, cast.target)).collect()
     })
-}
-
-/// The type of an operator's result, where the operands or the operator tell it.
-pub(super) fn operator_result(version: Version, name: &str, left: Option<Ty>, right: Option<Ty>) -> Ty {
-    let plain = |of: Option<Ty>| match of {
-        None => Some(0),
-        Some(Ty::Known(1043)) => Some(super::types::TEXT),
-        Some(Ty::Known(oid)) => Some(oid),
-        Some(Ty::Unknown | Ty::Literal) => None,
-    };
-    let (wanted_left, wanted_right) = match (left, right) {
-        (Some(Ty::Literal), Some(_)) => (plain(right), plain(right)),
-        (Some(_), Some(Ty::Literal)) => (plain(left), plain(left)),
-        _ => (plain(left), plain(right)),
-    };
-    let exact =
-        |of: &builtins::BuiltinOperator| Some(of.left) == wanted_left && Some(of.right) == wanted_right;
-    if let Some(operator) = builtins::operators(version, name).find(|operator| exact(operator)) {
-        return Ty::result(operator.result);
-    }
-    let results = builtins::operators(version, name).map(|operator| Ty::result(operator.result));
-    results.reduce(Ty::merge_results).unwrap_or(Ty::Unknown)
 }
 
 /// Whether the baseline lets these columns of a system relation be read.

@@ -50,8 +50,14 @@ impl Walk<'_> {
             }
             N::SubLink(link) => self.sublink(link),
             N::CaseExpr(case) => self.case(case),
-            N::CoalesceExpr(expression) => merged(&self.expressions(&expression.args)),
-            N::MinMaxExpr(expression) => merged(&self.expressions(&expression.args)),
+            N::CoalesceExpr(expression) => {
+                let types = self.expressions(&expression.args);
+                self.common(&types, expression.location)
+            }
+            N::MinMaxExpr(expression) => {
+                let types = self.expressions(&expression.args);
+                self.common(&types, expression.location)
+            }
             N::AIndirection(indirection) => self.indirection(indirection),
             N::CollateClause(clause) => clause.arg.as_deref().map_or(Ty::Unknown, |arg| self.expression(arg)),
             _ => self.rarer(inner),
@@ -64,7 +70,8 @@ impl Walk<'_> {
         match inner {
             N::AArrayExpr(array) => {
                 let types = self.expressions(&array.elements);
-                self.array(merged(&types))
+                let of = self.common(&types, array.location);
+                self.array(of)
             }
             N::RowExpr(row) => {
                 self.expressions(&row.args);
@@ -145,6 +152,7 @@ impl Walk<'_> {
         let first = outputs.columns.first().map_or(Ty::Unknown, |(_, of)| *of);
         match link.sub_link_type() {
             SubLinkType::ExprSublink => first,
+            SubLinkType::ArraySublink => self.array(first),
             SubLinkType::ExistsSublink | SubLinkType::AnySublink | SubLinkType::AllSublink => Ty::BOOL,
             _ => Ty::Unknown,
         }
@@ -154,7 +162,7 @@ impl Walk<'_> {
     fn sublink_outputs(&mut self, link: &SubLink) -> Outputs {
         let left = link.testexpr.as_deref().map(|node| self.operands(node));
         let outputs = match link.subselect.as_deref() {
-            Some(node) => self.on_new_level(|walk| walk.query(node)),
+            Some(node) => self.on_new_level(|walk| walk.query(node)).settled(),
             None => Outputs::default(),
         };
         if let Some(left) = left {
@@ -194,7 +202,7 @@ impl Walk<'_> {
         if let Some(node) = case.defresult.as_deref() {
             results.push(self.expression(node));
         }
-        merged(&results)
+        self.common(&results, case.location)
     }
 
     /// `expression.field`, `expression[i]`.
@@ -205,7 +213,7 @@ impl Walk<'_> {
                 Some(NodeEnum::AIndices(indices)) => {
                     self.optional(indices.lidx.as_deref());
                     self.optional(indices.uidx.as_deref());
-                    of = if indices.is_slice { of } else { self.element(of) };
+                    of = if indices.is_slice { of } else { self.subscripted(of) };
                 }
                 _ => {
                     if let Some(name) = string(step) {
@@ -217,11 +225,6 @@ impl Walk<'_> {
         }
         of
     }
-}
-
-/// The type of several expressions of which one is the result.
-fn merged(types: &[Ty]) -> Ty {
-    types.iter().copied().reduce(Ty::merge).unwrap_or(Ty::Unknown)
 }
 
 fn constant_type(value: Option<&a_const::Val>) -> Ty {

@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
         let Some(node) = query.subquery.as_deref() else { return };
         // Without LATERAL the other items are out of sight.
         let hidden = if query.lateral { Vec::new() } else { std::mem::take(&mut self.level.items) };
-        let outputs = self.on_new_level(|walk| walk.query(node));
+        let outputs = self.on_new_level(|walk| walk.query(node)).settled();
         if !query.lateral {
             self.level.items = hidden;
         }

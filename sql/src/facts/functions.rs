@@ -8,6 +8,7 @@ use policy::{Access, FunctionName, Object, Verb};
 
 use super::builtin;
 use super::names::{qualified, string, strings};
+use super::overload::Overload;
 use super::types::{FIRST_USER, Ty};
 use super::walk::Walk;
 use super::{UnresolvedKind, reviewed};
@@ -67,10 +68,10 @@ impl Candidate {
         }
     }
 
-    fn result(&self) -> Ty {
+    fn result(&self) -> u32 {
         match self {
-            Self::Builtin(function) => Ty::result(function.result),
-            Self::Own(function) => Ty::result(function.result),
+            Self::Builtin(function) => function.result,
+            Self::Own(function) => function.result,
         }
     }
 
@@ -140,15 +141,13 @@ impl Walk<'_> {
         if cast {
             return Ty::Unknown;
         }
-        // Where one takes these types exactly, it is the one that is meant.
-        let exact = |candidate: &&Candidate| {
-            let declared = candidate.declared().iter().map(|oid| Ty::of(*oid));
-            !candidate.variadic() && declared.eq(form.arguments.iter().copied())
-        };
-        match usable.iter().find(exact) {
-            Some(candidate) => candidate.result(),
-            None => usable.iter().map(Candidate::result).reduce(Ty::merge_results).unwrap_or(Ty::Unknown),
+        let mut overloads = Vec::new();
+        for candidate in &usable {
+            let declared = candidate.declared().to_vec();
+            let result = self.told_by(candidate.result(), &declared, form.arguments);
+            overloads.push(Overload { declared, result });
         }
+        self.best(&overloads, form.arguments)
     }
 
     fn usable(&mut self, candidate: &Candidate, form: &Form<'_>) -> bool {
@@ -184,11 +183,14 @@ impl Walk<'_> {
             }
             Candidate::Own(function) => self.execute(function, form.verb, location),
         }
-        let declared: Vec<u32> = candidate.declared().to_vec();
+        let mut declared: Vec<Ty> = candidate.declared().iter().map(|oid| Ty::of(*oid)).collect();
+        if candidate.variadic() && !form.variadic {
+            // The rest are elements of the last.
+            let rest = declared.pop().map_or(Ty::Unknown, |last| self.element(last));
+            declared.resize(form.arguments.len().max(declared.len()), rest);
+        }
         for (of, declared) in form.arguments.iter().zip(declared) {
-            if *of != Ty::Unknown {
-                self.cast(*of, Ty::of(declared), 'i', location);
-            }
+            self.cast(*of, declared, 'i', location);
         }
     }
 

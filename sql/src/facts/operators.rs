@@ -7,8 +7,8 @@ use pg_query::protobuf::{AExpr, AExprKind, Node};
 use policy::Verb;
 
 use super::UnresolvedKind;
-use super::builtin;
 use super::names::{qualified, strings};
+use super::overload::Overload;
 use super::types::Ty;
 use super::walk::Walk;
 use crate::builtins;
@@ -39,7 +39,8 @@ impl Walk<'_> {
                 let left = expression.lexpr.as_deref().map_or(Ty::Unknown, |node| self.expression(node));
                 let of = right.map_or(Ty::Unknown, |node| self.expression(node));
                 self.operator(&names, Some(left), Some(of), location);
-                left
+                // The left one, as the operator takes it.
+                if left == of { left } else { Ty::Unknown }
             }
             AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => {
                 self.binary(expression, &names);
@@ -87,7 +88,7 @@ impl Walk<'_> {
             }
             Some(_) => {
                 let of = node.map_or(Ty::Unknown, |node| self.expression(node));
-                vec![vec![self.element(of)]]
+                vec![vec![self.subscripted(of)]]
             }
             None => Vec::new(),
         };
@@ -149,7 +150,7 @@ impl Walk<'_> {
             let function = Arc::clone(&operator.function);
             self.execute(&function, Verb::Execute, location);
             for (of, declared) in [(left, operator.left), (right, operator.right)] {
-                if let Some(of @ Ty::Known(_)) = of {
+                if let Some(of) = of {
                     self.cast(of, Ty::of(declared), 'i', location);
                 }
             }
@@ -162,21 +163,15 @@ impl Walk<'_> {
         if usable.is_empty() && !known {
             self.missing(UnresolvedKind::Function, Verb::Execute, &names.join("."), location);
         }
-        let (left, right) = (left.map(|of| self.plain_type(of)), right.map(|of| self.plain_type(of)));
-        let own = usable.iter().map(|operator| Ty::result(operator.result)).reduce(Ty::merge_results);
-        if !known {
-            return own.unwrap_or(Ty::Unknown);
+        let operands: Vec<Ty> = [left, right].into_iter().flatten().collect();
+        let mut overloads = if known { self.builtin_operators(name, &operands) } else { Vec::new() };
+        for operator in &usable {
+            let declared: Vec<u32> =
+                [operator.left, operator.right].into_iter().filter(|of| *of != 0).collect();
+            let result = self.told_by(operator.result, &declared, &operands);
+            overloads.push(Overload { declared, result });
         }
-        let of = builtin::operator_result(self.scope.version, name, left, right);
-        own.map_or(of, |own| own.merge_results(of))
-    }
-
-    /// The type under a domain.
-    fn plain_type(&mut self, of: Ty) -> Ty {
-        match of {
-            Ty::Known(oid) => Ty::Known(self.base(oid)),
-            Ty::Unknown | Ty::Literal => of,
-        }
+        self.best(&overloads, &operands)
     }
 
     fn fits(&mut self, operator: &Operator, left: Option<Ty>, right: Option<Ty>) -> bool {

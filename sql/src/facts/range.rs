@@ -10,8 +10,9 @@ use super::walk::Walk;
 use crate::builtins::BuiltinRelation;
 use crate::catalog::Relation;
 
-/// Columns that every table has and no column list names.
-const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "tableoid", "xmin", "cmin", "xmax", "cmax"];
+/// Columns that every table has and no column list names, with their types.
+const SYSTEM_COLUMNS: [(&str, u32); 6] =
+    [("ctid", 27), ("tableoid", 26), ("xmin", 28), ("cmin", 29), ("xmax", 28), ("cmax", 29)];
 
 /// One level of FROM.
 #[derive(Default)]
@@ -63,6 +64,18 @@ pub(super) struct Outputs {
     pub(super) columns: Vec<(String, Ty)>,
     /// There may be more than these.
     pub(super) open: bool,
+}
+
+impl Outputs {
+    /// What a subquery gives: its literals have become text.
+    pub(super) fn settled(mut self) -> Self {
+        for (_, of) in &mut self.columns {
+            if *of == Ty::Literal {
+                *of = Ty::Known(super::types::TEXT);
+            }
+        }
+        self
+    }
 }
 
 /// A WITH query in sight.
@@ -133,8 +146,8 @@ impl Item {
                 same.first().map(|first| (first.of, same.iter().flat_map(|c| c.origins.clone()).collect()))
             }
         };
-        let system = self.target.is_some() && SYSTEM_COLUMNS.contains(&name);
-        found.or_else(|| system.then(|| own(Ty::Unknown)))
+        let system = SYSTEM_COLUMNS.iter().find(|(known, _)| self.target.is_some() && *known == name);
+        found.or_else(|| system.map(|(_, of)| own(Ty::of(*of))))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

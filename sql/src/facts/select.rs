@@ -30,8 +30,10 @@ impl Walk<'_> {
     }
 
     pub(super) fn select(&mut self, select: &SelectStmt) -> Outputs {
+        let own = self.recursing.take();
         let ctes = self.ctes.len();
         self.with(select.with_clause.as_ref());
+        self.recursing = own;
         let outputs = if select.op() == SetOperation::SetopNone || select.op() == SetOperation::Undefined {
             self.on_new_level(|walk| walk.simple(select))
         } else {
@@ -45,11 +47,20 @@ impl Walk<'_> {
     }
 
     fn set_operation(&mut self, select: &SelectStmt) -> Outputs {
+        let own = self.recursing.take();
         let mut outputs = select.larg.as_deref().map(|side| self.select(side)).unwrap_or_default();
+        // A recursive query has the columns of its first part.
+        if let Some(cte) = own.and_then(|at| self.ctes.get_mut(at)) {
+            let names: Vec<String> = cte.outputs.columns.iter().map(|(name, _)| name.clone()).collect();
+            cte.outputs.columns = outputs.clone().settled().columns;
+            for ((known, _), name) in cte.outputs.columns.iter_mut().zip(names) {
+                *known = name;
+            }
+        }
         let right = select.rarg.as_deref().map(|side| self.select(side)).unwrap_or_default();
         outputs.open |= right.open;
         for ((_, left), (_, right)) in outputs.columns.iter_mut().zip(&right.columns) {
-            *left = left.merge(*right);
+            *left = self.common(&[*left, *right], -1);
         }
         self.on_new_level(|walk| {
             walk.level.items.push(Item::made("", &outputs));
@@ -64,6 +75,7 @@ impl Walk<'_> {
     }
 
     fn simple(&mut self, select: &SelectStmt) -> Outputs {
+        self.recursing = None;
         let first_target = self.targets.len();
         self.list_from(&select.from_clause);
         let after_from = self.targets.len();
@@ -115,7 +127,8 @@ impl Walk<'_> {
             for (at, node) in row.items.iter().enumerate() {
                 let of = self.expression(node);
                 match types.get_mut(at) {
-                    Some(known) => *known = known.merge(of),
+                    Some(known) if *known == of => {}
+                    Some(known) => *known = self.common(&[*known, of], -1),
                     None => types.push(of),
                 }
             }
@@ -287,12 +300,16 @@ impl Walk<'_> {
         let first = self.ctes.len();
         if clause.recursive {
             for query in &queries {
-                let outputs = Outputs { columns: Vec::new(), open: true };
+                let names = strings(&query.aliascolnames).into_iter();
+                let columns = names.map(|name| (name.to_owned(), Ty::Unknown)).collect();
+                let outputs = Outputs { columns, open: true };
                 self.ctes.push(Cte { name: query.ctename.clone(), outputs });
             }
         }
         for (at, query) in queries.iter().enumerate() {
+            self.recursing = clause.recursive.then_some(first + at);
             let outputs = self.cte(query);
+            self.recursing = None;
             if clause.recursive {
                 if let Some(cte) = self.ctes.get_mut(first + at) {
                     cte.outputs = outputs;
@@ -305,7 +322,7 @@ impl Walk<'_> {
 
     fn cte(&mut self, query: &CommonTableExpr) -> Outputs {
         let Some(node) = query.ctequery.as_deref() else { return Outputs::default() };
-        let mut outputs = self.on_new_level(|walk| walk.query(node));
+        let mut outputs = self.on_new_level(|walk| walk.query(node)).settled();
         for (at, name) in strings(&query.aliascolnames).into_iter().enumerate() {
             match outputs.columns.get_mut(at) {
                 Some((known, _)) => name.clone_into(known),

@@ -112,6 +112,14 @@ impl Walk<'_> {
         }
     }
 
+    /// The type of what a subscript takes out: of an array, or of a fixed-length type such as `name`.
+    pub(super) fn subscripted(&mut self, of: Ty) -> Ty {
+        match of {
+            Ty::Known(oid) if oid < FIRST_USER => builtin::subscripted(self.scope.version, oid),
+            of => self.element(of),
+        }
+    }
+
     /// The array of a type.
     pub(super) fn array(&self, of: Ty) -> Ty {
         match of {
@@ -148,11 +156,14 @@ impl Walk<'_> {
     /// unless that is known to be impossible.
     pub(super) fn passes(&mut self, from: Ty, to: u32) -> bool {
         let Ty::Known(from) = from else { return true };
-        if from == to || POLYMORPHIC.contains(&to) {
+        if from == to {
             return true;
         }
         let (from, to) = (self.base(from), self.base(to));
-        if from == to || POLYMORPHIC.contains(&to) {
+        if POLYMORPHIC.contains(&to) {
+            return self.has_shape(from, to);
+        }
+        if from == to {
             return true;
         }
         if from < FIRST_USER && to < FIRST_USER {
@@ -162,9 +173,10 @@ impl Walk<'_> {
         if from == RECORD && self.may_be_row(to) {
             return true;
         }
-        let is_array = |walk: &mut Self, oid: u32| walk.user_type(oid).is_some_and(|of| of.element != 0);
-        if is_array(self, from) && is_array(self, to) {
-            return true;
+        // Arrays pass where their elements do.
+        if let (Ty::Known(_), Ty::Known(element)) = (self.element(Ty::of(from)), self.element(Ty::of(to))) {
+            let of = self.element(Ty::of(from));
+            return self.passes(of, element);
         }
         let Some(casts) = self.user_casts() else { return true };
         casts.iter().any(|cast| cast.context == 'i' && cast.source == from && cast.target == to)
@@ -193,9 +205,13 @@ impl Walk<'_> {
         }
         self.checks(to);
         let to = self.base(to);
-        let element = self.user_type(to).map_or(0, |of| of.element);
-        if element >= FIRST_USER {
-            self.cast(Ty::Unknown, Ty::of(element), context, location);
+        // An array is cast element by element.
+        if let element @ Ty::Known(_) = self.element(Ty::of(to)) {
+            let of = match from {
+                Ty::Literal => Ty::Literal,
+                from => self.element(from),
+            };
+            self.cast(of, element, context, location);
         }
         let from = match from {
             Ty::Literal => return,
@@ -220,15 +236,38 @@ impl Walk<'_> {
         }
     }
 
+    /// The type of several expressions of which one is the result. Where they differ they are cast to one of
+    /// their types.
+    pub(super) fn common(&mut self, types: &[Ty], location: i32) -> Ty {
+        let mut known = types.iter().copied().filter(|of| *of != Ty::Literal);
+        // Nothing but literals is text.
+        let Some(first) = known.next() else { return Ty::Known(TEXT) };
+        if known.all(|of| of == first) {
+            return first;
+        }
+        for of in types {
+            self.implicit_casts(*of, location);
+        }
+        Ty::Unknown
+    }
+
     /// Counts the users' casts that may bring a user's type to where a built-in one is wanted.
     pub(super) fn implicit_casts(&mut self, of: Ty, location: i32) {
-        let Ty::Known(oid) = of else { return };
-        let from = self.base(oid);
-        if from < FIRST_USER {
+        let from = match of {
+            Ty::Literal => return,
+            Ty::Unknown => None,
+            Ty::Known(oid) => Some(self.base(oid)),
+        };
+        if from.is_some_and(|from| from < FIRST_USER) {
             return;
         }
+        if let Some(element @ Ty::Known(_)) = from.map(|from| self.element(Ty::of(from))) {
+            self.implicit_casts(element, location);
+        }
         let Some(casts) = self.user_casts() else { return };
-        for cast in casts.iter().filter(|cast| cast.context == 'i' && cast.source == from) {
+        for cast in
+            casts.iter().filter(|cast| cast.context == 'i' && from.is_none_or(|from| from == cast.source))
+        {
             if let Some(function) = &cast.function {
                 self.execute(function, Verb::Execute, location);
             }

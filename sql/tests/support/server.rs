@@ -1,5 +1,5 @@
 //! A real PostgreSQL for one test binary: made in a temporary folder, reached over its socket, gone at the end.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
