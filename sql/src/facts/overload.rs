@@ -69,7 +69,7 @@ impl Walk<'_> {
             let is_text = |overload: &&Overload| {
                 overload.declared.get(at).is_some_and(|declared| TEXTS.members.contains(declared))
             };
-            if left.iter().any(|overload| is_text(overload)) {
+            if left.iter().any(is_text) {
                 left.retain(is_text);
             }
         }

@@ -27,7 +27,12 @@ impl Gate<'_> {
         let own = Own::read_text(QUESTION).map_err(|_| End::silent(EndReason::Internal))?;
         let results = self.read(vec![own]).await?;
         let row = results.first().and_then(|rows| rows.first());
+        let before = self.scope.temp.clone();
         let learnt = row.and_then(|row| self.scope.learn(row));
+        if let Some(temp) = self.scope.temp_schema().filter(|temp| before.as_deref() != Some(*temp)) {
+            // What is known under this name may be of a session that has ended.
+            self.private.as_ref().unwrap_or(&self.catalog).lock().catalog.forget_schema(temp);
+        }
         learnt.ok_or_else(|| Refusal::new("XX000", "the session's search path cannot be read").into())
     }
 

@@ -225,7 +225,8 @@ impl Gate<'_> {
                     Some(needs) => needs.unite(more),
                     None => needs = Some(more),
                 },
-                Err(refused) => return Err(refused),
+                // While what comes before is not known, a name that it makes may only seem to be missing.
+                Err(refused) => return Err(needs.map_or(refused, Unready::Needs)),
             }
         }
         needs.map_or(Ok(found), |needs| Err(Unready::Needs(needs)))
