@@ -2,8 +2,8 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterDomainStmt, CreateDomainStmt, CreateFunctionStmt, CreateTrigStmt, DropBehavior, DropStmt,
-    FunctionParameterMode, Node, ObjectType, RenameStmt, RuleStmt, ViewStmt,
+    AlterDomainStmt, CreateDomainStmt, CreateFunctionStmt, CreateTrigStmt, DefineStmt, DropBehavior,
+    DropStmt, FunctionParameterMode, Node, ObjectType, RenameStmt, RuleStmt, ViewStmt,
 };
 use policy::{FunctionName, Object, Verb};
 
@@ -99,7 +99,10 @@ impl Walk<'_> {
             N::CreateDomainStmt(domain) => self.create_domain(domain),
             N::AlterDomainStmt(domain) => self.alter_domain(domain),
             N::CreateEnumStmt(create) => self.new_in_schema(&strings(&create.type_name), Verb::Create),
-            N::CreateRangeStmt(create) => self.new_in_schema(&strings(&create.type_name), Verb::Create),
+            N::CreateRangeStmt(create) => {
+                self.new_in_schema(&strings(&create.type_name), Verb::Create);
+                self.used_functions(&create.params);
+            }
             N::CompositeTypeStmt(create) => {
                 if let Some(name) = &create.typevar {
                     let schema = (!name.schemaname.is_empty()).then_some(name.schemaname.as_str());
@@ -107,7 +110,7 @@ impl Walk<'_> {
                     self.new_in_schema(&names, Verb::Create);
                 }
             }
-            N::DefineStmt(define) => self.new_in_schema(&strings(&define.defnames), Verb::Create),
+            N::DefineStmt(define) => self.define(define),
             N::CreateOpClassStmt(create) => {
                 self.new_in_schema(&strings(&create.opclassname), Verb::Create);
                 self.on_database(Verb::Create);
@@ -209,6 +212,73 @@ impl Walk<'_> {
             self.plain(Verb::Create, Object::Function(function), -1);
         }
         self.effects.push(Effect::Ddl);
+    }
+
+    /// CREATE AGGREGATE, OPERATOR, TYPE and the like. An aggregate is a function.
+    fn define(&mut self, define: &DefineStmt) {
+        let names = strings(&define.defnames);
+        if define.kind() == ObjectType::ObjectAggregate {
+            let (schema, name) = qualified(&names);
+            for schema in self.new_schemas(schema, -1) {
+                let schema = self.schema_name(&schema).to_owned();
+                let (name, arguments) = (name.to_owned(), self.aggregate_arguments(&define.args));
+                let function = FunctionName { schema, name, arguments, extension: None };
+                self.plain(Verb::Create, Object::Function(function), -1);
+            }
+            self.effects.push(Effect::Ddl);
+        } else {
+            self.new_in_schema(&names, Verb::Create);
+        }
+        self.used_functions(&define.definition);
+    }
+
+    fn aggregate_arguments(&mut self, nodes: &[Node]) -> Vec<String> {
+        let parameters = nodes.iter().flat_map(|node| match &node.node {
+            Some(NodeEnum::List(list)) => list.items.as_slice(),
+            _ => &[],
+        });
+        let types = parameters.filter_map(|node| match &node.node {
+            Some(NodeEnum::FunctionParameter(parameter)) => parameter.arg_type.as_ref(),
+            _ => None,
+        });
+        types.map(|of| self.spelled(of)).collect()
+    }
+
+    /// Functions that run whenever what is defined is used.
+    fn used_functions(&mut self, definition: &[Node]) {
+        const PLACES: [&str; 20] = [
+            "sfunc",
+            "sfunc1",
+            "finalfunc",
+            "combinefunc",
+            "serialfunc",
+            "deserialfunc",
+            "msfunc",
+            "minvfunc",
+            "mfinalfunc",
+            "procedure",
+            "function",
+            "restrict",
+            "join",
+            "input",
+            "output",
+            "receive",
+            "send",
+            "canonical",
+            "subtype_diff",
+            "analyze",
+        ];
+        for node in definition {
+            let Some(NodeEnum::DefElem(element)) = &node.node else { continue };
+            if !PLACES.contains(&element.defname.as_str()) {
+                continue;
+            }
+            let names = match element.arg.as_deref() {
+                Some(node) => name_parts(node),
+                None => continue,
+            };
+            self.on_functions(&names, None, Verb::Execute);
+        }
     }
 
     fn create_trigger(&mut self, trigger: &CreateTrigStmt) {

@@ -124,7 +124,12 @@ impl Session {
     /// Makes a view anew, if the server takes its text.
     pub(crate) fn makes_view(&self, name: &str, query: &str) -> bool {
         self.run(&format!("DROP VIEW IF EXISTS {name}"));
-        self.runtime.block_on(self.client.batch_execute(&format!("CREATE VIEW {name} AS {query}"))).is_ok()
+        self.makes(&format!("CREATE VIEW {name} AS {query}"))
+    }
+
+    /// Whether the server takes a definition.
+    pub(crate) fn makes(&self, sql: &str) -> bool {
+        self.runtime.block_on(self.client.batch_execute(sql)).is_ok()
     }
 
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
