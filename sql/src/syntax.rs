@@ -120,7 +120,7 @@ impl SyntaxErrorKind {
 /// When a limit is exceeded, or the text is not SQL.
 pub fn parse(text: &str) -> Result<Syntax, SyntaxError> {
     let deep = limit::check(text)?;
-    with_room(deep, || ffi::parse(text).map(|result| build(text, result, deep))).unwrap_or_else(|| {
+    with_room(deep, || ffi::parse(text).map(|result| build(text, result))).unwrap_or_else(|| {
         Err(SyntaxError {
             message: "no thread to parse a long text on".to_owned(),
             position: None,
@@ -129,19 +129,20 @@ pub fn parse(text: &str) -> Result<Syntax, SyntaxError> {
     })
 }
 
-fn build(text: &str, result: ParseResult, deep: bool) -> Syntax {
+fn build(text: &str, result: ParseResult) -> Syntax {
     let statements = result.stmts.into_iter().filter_map(|raw| {
         let start = usize::try_from(raw.stmt_location).unwrap_or(0);
         let length = usize::try_from(raw.stmt_len).unwrap_or(0);
         let end = if length == 0 { text.len() } else { start.saturating_add(length).min(text.len()) };
         let node = *raw.stmt?;
-        Some(Arc::new(statement(text, start..end, node, deep)))
+        Some(Arc::new(statement(text, start..end, node)))
     });
     Syntax { statements: statements.collect() }
 }
 
-fn statement(text: &str, range: Range<usize>, mut node: Node, deep: bool) -> Statement {
+fn statement(text: &str, range: Range<usize>, mut node: Node) -> Statement {
     let own = text.get(range.clone()).unwrap_or_default();
+    let deep = limit::may_be_deep(own);
     let prepared = match &mut node.node {
         Some(NodeEnum::PrepareStmt(prepare)) => prepare.query.take(),
         _ => None,
@@ -150,7 +151,7 @@ fn statement(text: &str, range: Range<usize>, mut node: Node, deep: bool) -> Sta
         tag: tag::of(node.node.as_ref()),
         parameters: parameters(own),
         fingerprint: crate::lex::fingerprint(own),
-        prepared: prepared.map(|inner| Arc::new(statement(text, range.clone(), *inner, deep))),
+        prepared: prepared.map(|inner| Arc::new(statement(text, range.clone(), *inner))),
         range,
         deep,
         node: Deep::new(node, deep),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chaperone_sql::builtins::Version;
-use chaperone_sql::{Catalog, Doubt, Scope, SessionNames, SyntaxErrorKind, Unready};
+use chaperone_sql::{Catalog, Doubt, Prepared, Scope, SessionNames, SyntaxErrorKind, Unready};
 
 /// Parses and walks on a thread with little stack, as a reactor's may be.
 fn walk(text: String) -> Result<usize, SyntaxErrorKind> {
@@ -86,4 +86,30 @@ fn statements_know_their_place_and_their_parameters() {
     assert_eq!(syntax.statements[0].parameters(), 10);
     assert_eq!(syntax.statements[0].range(), 0..15);
     assert_eq!(syntax.statements[1].range(), 17..25);
+}
+
+#[test]
+fn a_deep_statement_behind_a_shallow_one_is_walked_with_room() {
+    let deep = chaperone_sql::parse(&format!("select 1{}", " + 1".repeat(3_000))).unwrap();
+    let statement = Arc::clone(deep.statements.first().unwrap());
+    let mut session = SessionNames::default();
+    session.statements.insert("p".to_owned(), Prepared { statement, types: Vec::new() });
+    let thread = std::thread::Builder::new().stack_size(640 << 10).spawn(move || {
+        let path = ["pg_catalog".to_owned()];
+        let catalog = Catalog::new(Version::V15);
+        let scope = Scope {
+            version: Version::V15,
+            search_path: &path,
+            temp_schema: None,
+            catalog: &catalog,
+            session: &session,
+            parameter_types: &[],
+            user: "u",
+            database: "d",
+            doubt: Doubt::default(),
+        };
+        let syntax = chaperone_sql::parse("execute p").unwrap();
+        assert!(chaperone_sql::facts(syntax.statements.first().unwrap(), &scope).is_ok());
+    });
+    thread.unwrap().join().unwrap();
 }

@@ -12,6 +12,7 @@ use policy::{Object, Verb};
 use super::types::Ty;
 use super::walk::Walk;
 use super::{Effect, Facts, Reason};
+use crate::syntax::with_room;
 use crate::{Prepared, Statement};
 
 /// `CURSOR_OPT_HOLD`.
@@ -104,10 +105,16 @@ impl Walk<'_> {
         self.effects.push(Effect::Execute { name: execute.name.clone() });
         // Its own path is this session's, and its text is another.
         let outer = std::mem::replace(&mut self.parameters, types.clone());
-        self.apart(None, |walk| match statement.node() {
-            Some(node) => walk.statement_node(node, statement),
-            None => walk.unknown("a prepared statement without a tree"),
+        // It may be deep where the EXECUTE of it is not.
+        let walked = with_room(statement.deep(), || {
+            self.apart(None, |walk| match statement.node() {
+                Some(node) => walk.statement_node(node, statement),
+                None => walk.unknown("a prepared statement without a tree"),
+            });
         });
+        if walked.is_none() {
+            self.refuse(Reason::TooDeep, "no thread to look at a deep statement on", -1);
+        }
         self.parameters = outer;
     }
 

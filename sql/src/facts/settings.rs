@@ -101,7 +101,8 @@ impl Walk<'_> {
             return;
         }
         let text = change.value.text();
-        let baseline = builtin::baseline_setting(&name, text.as_deref(), change.value == Value::Default);
+        let listed = builtin::baseline_setting(&name, text.as_deref(), change.value == Value::Default);
+        let baseline = listed && (name != "search_path" || keeps_builtins_first(&change.value));
         let position = self.position(change.location);
         let access = Access::new(self.verb(Verb::Set), Object::Setting(name.clone()));
         self.access(Access { baseline, via: self.via.clone(), position, ..access });
@@ -147,6 +148,18 @@ impl Walk<'_> {
         }
         self.effects.push(Effect::Set { name, value, local: change.local });
     }
+}
+
+/// Whether a search path leaves built-in names before all others. Where a user's schema comes first, built-in
+/// functions and views that are written in SQL run that schema's operators.
+fn keeps_builtins_first(value: &Value) -> bool {
+    let schemas = match value {
+        Value::Default => return true,
+        Value::Computed => return false,
+        Value::Items(items) => items.clone(),
+        Value::Text(text) => identifiers(text, ','),
+    };
+    schemas.iter().position(|schema| schema == "pg_catalog").is_none_or(|at| at == 0)
 }
 
 /// One item of a SET list.

@@ -27,15 +27,16 @@ pub(super) fn check(text: &str) -> Result<bool, SyntaxError> {
     while let Some(token) = tokens.next() {
         count += 1;
         match token.kind {
-            Kind::Punctuation(b'(' | b'[') => {
-                nesting += 1;
-                deepening += 1;
-            }
+            Kind::Punctuation(b'(' | b'[') => nesting += 1,
             Kind::Punctuation(b')' | b']') => nesting = nesting.saturating_sub(1),
-            Kind::Word | Kind::Operator => deepening += 1,
-            Kind::Punctuation(b':') => deepening += 1,
-            Kind::Quoted | Kind::Constant | Kind::Parameter | Kind::Punctuation(_) => {}
+            Kind::Word
+            | Kind::Operator
+            | Kind::Quoted
+            | Kind::Constant
+            | Kind::Parameter
+            | Kind::Punctuation(_) => {}
         }
+        deepening += usize::from(deepens(token.kind));
         if count > TOKENS || deepening > GROWTH {
             return Err(error(SyntaxErrorKind::TooLarge, "the text has too many tokens".to_owned()));
         }
@@ -50,6 +51,16 @@ pub(super) fn check(text: &str) -> Result<bool, SyntaxError> {
         return Err(error(SyntaxErrorKind::TooDeep, format!("comments nest deeper than {COMMENTS}")));
     }
     Ok(deepening > SHALLOW)
+}
+
+/// Whether the tree of one statement may be deep.
+pub(super) fn may_be_deep(text: &str) -> bool {
+    Tokens::new(text).filter(|token| deepens(token.kind)).nth(SHALLOW).is_some()
+}
+
+/// Tokens that a level of the tree may come of.
+const fn deepens(kind: Kind) -> bool {
+    matches!(kind, Kind::Word | Kind::Operator | Kind::Punctuation(b'(' | b'[' | b':'))
 }
 
 const fn error(kind: SyntaxErrorKind, message: String) -> SyntaxError {
