@@ -48,6 +48,8 @@ struct Loose {
     arguments: BTreeMap<(u32, u32), String>,
     /// Functions that the checks of a type call.
     checks: Vec<(u32, u32)>,
+    /// Types of the fields of a row type, built-in ones left out.
+    fields: Vec<(u32, u32)>,
     /// Views, and the functions, relations and columns of each.
     views: BTreeMap<u32, LooseView>,
     types: Vec<Type>,
@@ -79,6 +81,7 @@ impl Answer {
                 Some("i") => loose.child(&row)?,
                 Some("t") => loose.type_row(&row)?,
                 Some("k") => loose.checks.push((row.number(0)?, row.number(1)?)),
+                Some("y") => loose.fields.push((row.number(0)?, row.number(1)?)),
                 Some("q") => {
                     loose.views.entry(row.number(0)?).or_default();
                 }
@@ -136,6 +139,7 @@ impl Answer {
         }
         for mut of in loose.types {
             let own = loose.checks.iter().filter(|(oid, _)| *oid == of.oid);
+            of.fields = loose.fields.iter().filter(|(oid, _)| *oid == of.oid).map(|(_, of)| *of).collect();
             of.checks = own.map(|(_, function)| self.function(*function)).collect::<Result<_, _>>()?;
             self.types.insert(of.oid, Arc::new(of));
         }
@@ -236,6 +240,7 @@ impl Loose {
             kind: row.letter(3)?,
             base: row.number(4)?,
             element: row.number(5)?,
+            fields: Vec::new(),
             checks: Vec::new(),
         });
         Ok(())

@@ -107,6 +107,8 @@ pub(crate) struct Type {
     pub(crate) base: u32,
     /// An array's element type.
     pub(crate) element: u32,
+    /// Types of a row type's fields, built-in ones left out.
+    pub(crate) fields: Vec<u32>,
     /// The functions that a domain's checks call.
     pub(crate) checks: Vec<Arc<Function>>,
 }

@@ -136,7 +136,9 @@ fn type_closure(seeds: &str) -> String {
     format!(
         "t(oid) AS (SELECT z.oid FROM ({seeds}) AS z(oid) WHERE z.oid @>= {FIRST_USER_OID}::@.oid \
          UNION SELECT x.oid FROM t JOIN @.pg_type y ON y.oid @= t.oid \
-         CROSS JOIN LATERAL (VALUES (y.typbasetype), (y.typelem)) AS x(oid) \
+         CROSS JOIN LATERAL (SELECT y.typbasetype UNION ALL SELECT y.typelem UNION ALL SELECT a.atttypid \
+         FROM @.pg_attribute a WHERE a.attrelid @= y.typrelid AND y.typtype @= 'c'::@.\"char\" AND a.attnum @> 0 \
+         AND NOT a.attisdropped) AS x(oid) \
          WHERE x.oid @>= {FIRST_USER_OID}::@.oid)"
     )
 }
@@ -150,7 +152,16 @@ fn type_rows() -> String {
         "FROM t JOIN @.pg_type y ON y.oid @= t.oid JOIN @.pg_namespace ns ON ns.oid @= y.typnamespace",
     );
     let checks = row('k', &["k.type", "k.function"], "FROM k");
-    format!("{types} UNION ALL {checks}")
+    let fields = row(
+        'y',
+        &["t.oid", "a.atttypid"],
+        &format!(
+            "FROM t JOIN @.pg_type y ON y.oid @= t.oid AND y.typtype @= 'c'::@.\"char\" \
+             JOIN @.pg_attribute a ON a.attrelid @= y.typrelid AND a.attnum @> 0 AND NOT a.attisdropped \
+             AND a.atttypid @>= {FIRST_USER_OID}::@.oid"
+        ),
+    );
+    format!("{types} UNION ALL {checks} UNION ALL {fields}")
 }
 
 /// The common table expression `k(type, function)`: what the checks of the types in `t` call.

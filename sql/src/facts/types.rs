@@ -213,6 +213,7 @@ impl Walk<'_> {
             };
             self.cast(of, element, context, location);
         }
+        self.fields(from, to, context, location);
         let from = match from {
             Ty::Literal => return,
             Ty::Known(from) => Some(self.base(from)),
@@ -272,6 +273,20 @@ impl Walk<'_> {
                 self.execute(function, Verb::Execute, location);
             }
         }
+    }
+
+    /// A row is cast field by field. Row types may hold each other: each is looked at once.
+    fn fields(&mut self, from: Ty, to: u32, context: char, location: i32) {
+        let fields = self.user_type(to).map_or_else(Vec::new, |of| of.fields.clone());
+        if fields.is_empty() || self.rows.contains(&to) {
+            return;
+        }
+        self.rows.push(to);
+        let of = if from == Ty::Literal { Ty::Literal } else { Ty::Unknown };
+        for field in fields {
+            self.cast(of, Ty::of(field), context, location);
+        }
+        self.rows.pop();
     }
 
     /// Counts the checks of a domain, and of the domains under it.

@@ -37,6 +37,8 @@ pub(super) struct Walk<'a> {
     pub(super) runs_code: bool,
     /// Declared types of the parameters.
     pub(super) parameters: Vec<u32>,
+    /// The row types that are being cast to.
+    pub(super) rows: Vec<u32>,
     /// The WITH query whose body comes next, if it may name itself.
     pub(super) recursing: Option<usize>,
     /// The one row of pg_settings that the query at hand looks at.
@@ -65,6 +67,7 @@ impl<'a> Walk<'a> {
             returns_rows: false,
             runs_code: false,
             parameters: scope.parameter_types.to_vec(),
+            rows: Vec::new(),
             recursing: None,
             pinned_setting: None,
             nesting: 0,

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::{Mutex, PoisonError};
 
 use pg_query::protobuf;
-use prost::Message;
+use prost_of_pg_query::Message;
 
 use super::{SyntaxError, SyntaxErrorKind};
 

@@ -7,6 +7,7 @@ CREATE SCHEMA vault;
 CREATE TYPE shop.colour AS ENUM ('red', 'green');
 CREATE FUNCTION vault.valid_email(value text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 LIKE ''%@%''';
 CREATE DOMAIN shop.email AS text CHECK (vault.valid_email(VALUE));
+CREATE TYPE shop.contact AS (address shop.email, note text);
 CREATE TABLE shop.customers (id int PRIMARY KEY, name text, email text, tag citext, notes text, colour shop.colour);
 CREATE TABLE shop.orders (id bigint PRIMARY KEY, customer_id int REFERENCES shop.customers, total numeric, placed timestamptz);
 CREATE TABLE vault.secrets (id int PRIMARY KEY, owner text, secret text);
