@@ -72,6 +72,8 @@ fn statements_make_the_accesses_of_the_truth_tables() {
         wrong.extend(check(server, at == 0));
     }
     let update = std::env::var_os("UPDATE").is_some();
+    // What differs between versions is wrong even while the tables are rewritten.
+    let update = update && wrong.iter().all(|line| line.starts_with("V15"));
     assert!(update || wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
