@@ -37,6 +37,11 @@ pub enum Event {
     Statement(Statement),
     /// A session ended.
     SessionEnd(SessionEnd),
+    /// A cancel request reached the upstream of a session.
+    Cancel {
+        /// The session whose statement it cancels.
+        session: Uuid,
+    },
     /// Something was refused outside a session's statements.
     Refused(Refused),
 }

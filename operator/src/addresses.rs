@@ -52,8 +52,12 @@ impl Addresses {
 
     fn free(&mut self, hosts: &[(String, Option<Ipv4Addr>)], now: Instant) {
         self.resting.retain(|_, until| *until > now);
-        let gone: Vec<String> =
-            self.by_host.keys().filter(|host| !hosts.iter().any(|(kept, _)| kept == *host)).cloned().collect();
+        let gone: Vec<String> = self
+            .by_host
+            .keys()
+            .filter(|host| !hosts.iter().any(|(kept, _)| kept == *host))
+            .cloned()
+            .collect();
         for host in gone {
             self.resting.extend(self.by_host.remove(&host).map(|address| (address, now + REST)));
         }
@@ -82,7 +86,8 @@ mod tests {
     fn addresses_are_stable_and_distinct() {
         let mut addresses = Addresses::default();
         let now = Instant::now();
-        addresses.assign(&hosts(&[("a", Some([198, 18, 0, 9])), ("b", None), ("c", Some([198, 18, 0, 9]))]), now);
+        addresses
+            .assign(&hosts(&[("a", Some([198, 18, 0, 9])), ("b", None), ("c", Some([198, 18, 0, 9]))]), now);
         assert_eq!(addresses.of("a"), Some([198, 18, 0, 9].into()));
         let (b, c) = (addresses.of("b"), addresses.of("c"));
         assert!(b != c && b.is_some() && c.is_some() && c != addresses.of("a"));

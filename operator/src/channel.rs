@@ -66,7 +66,10 @@ impl Channel for Service {
     type LeaseStream = Answers<LeaseResponse>;
     type RecordStream = Answers<RecordResponse>;
 
-    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<Streaming<WatchRequest>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let caller = self.identities.of(request.metadata()).await?;
         let stream = watch::serve(&self.distributor, caller, request.into_inner(), self.ended.clone());
         Ok(Response::new(Box::pin(stream)))
@@ -79,7 +82,10 @@ impl Channel for Service {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn record(&self, request: Request<Streaming<RecordRequest>>) -> Result<Response<Self::RecordStream>, Status> {
+    async fn record(
+        &self,
+        request: Request<Streaming<RecordRequest>>,
+    ) -> Result<Response<Self::RecordStream>, Status> {
         let caller = self.identities.of(request.metadata()).await?;
         let stream = record::serve(self.collector.clone(), caller, request.into_inner(), self.ended.clone());
         Ok(Response::new(Box::pin(stream)))

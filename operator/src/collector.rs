@@ -14,8 +14,8 @@ use object_store::ObjectStore;
 use tokio::sync::{mpsc, oneshot};
 
 use chains::{Chains, Place};
-pub use writer::{SEGMENTS, WriterError, segment_path};
 use writer::Writer;
+pub use writer::{SEGMENTS, WriterError, segment_path};
 
 /// Batches that wait for the writer; senders wait beyond it.
 const QUEUE: usize = 256;

@@ -13,10 +13,7 @@ mod fetch;
 mod pods;
 mod report;
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use kube::Client;
 use policy::DnsMode;
@@ -143,5 +140,8 @@ fn seen(
     conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
 ) -> Observed {
     let generation = generation.unwrap_or_default();
-    Observed { generation, programmed: api::condition::holds(conditions, api::condition::PROGRAMMED, generation) }
+    Observed {
+        generation,
+        programmed: api::condition::holds(conditions, api::condition::PROGRAMMED, generation),
+    }
 }

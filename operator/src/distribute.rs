@@ -20,8 +20,8 @@ use policy::Generation;
 use tokio::time::Instant;
 
 use latch::Latch;
-use pod::Entry;
 pub use latch::{Programmed, Progress};
+use pod::Entry;
 pub use pod::{Assigned, PodFacts, PodIdentity};
 pub use shared::{Distributor, Subscription, Target};
 
@@ -219,9 +219,8 @@ impl Distribution {
             }
         }
         progress.programmed = self.latches.get(key).map_or(Programmed::Waiting(0), |latch| {
-            let passed = |uid: &String| {
-                self.pods.get(uid).is_none_or(|entry| entry.is_past(now, self.stale_after))
-            };
+            let passed =
+                |uid: &String| self.pods.get(uid).is_none_or(|entry| entry.is_past(now, self.stale_after));
             let waiting = latch.waiting.keys().filter(|uid| !passed(uid)).count();
             match (waiting, progress.stale, progress.pods) {
                 (_, 1.., _) => Programmed::Stale,

@@ -94,7 +94,13 @@ impl Election {
         }
     }
 
-    async fn term(&self, mut held: Held, term: &Term, stop: &CancellationToken, work: impl Future<Output = ()>) {
+    async fn term(
+        &self,
+        mut held: Held,
+        term: &Term,
+        stop: &CancellationToken,
+        work: impl Future<Output = ()>,
+    ) {
         let mut work = std::pin::pin!(work);
         let finished = tokio::select! {
             () = self.keep(&mut held, stop) => false,
@@ -177,7 +183,8 @@ impl Election {
     /// answer was lost on its way).
     async fn refetch(&self, held: &mut Held) -> bool {
         let Ok(Some(lease)) = within(self.leases.get_opt(&self.name)).await else { return false };
-        let ours = claim::holder(&lease) == Some(&self.identity) && claim::epoch_of(&lease) == Some(held.epoch);
+        let ours =
+            claim::holder(&lease) == Some(&self.identity) && claim::epoch_of(&lease) == Some(held.epoch);
         held.lease = lease;
         ours
     }

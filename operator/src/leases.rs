@@ -33,7 +33,9 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pending => f.write_str("Pending"),
-            Self::Credential { version, .. } => f.debug_struct("Credential").field("version", version).finish_non_exhaustive(),
+            Self::Credential { version, .. } => {
+                f.debug_struct("Credential").field("version", version).finish_non_exhaustive()
+            }
             Self::Unavailable(reason) => f.debug_tuple("Unavailable").field(reason).finish(),
         }
     }

@@ -24,10 +24,7 @@ type Store = Arc<dyn ObjectStore>;
 
 /// `GET /v1/segments?after=NAME` lists names in order, `GET /v1/segments/NAME` gives the bytes.
 pub fn router(store: Store) -> Router {
-    Router::new()
-        .route("/v1/segments", get(list))
-        .route("/v1/segments/{name}", get(read))
-        .with_state(store)
+    Router::new().route("/v1/segments", get(list)).route("/v1/segments/{name}", get(read)).with_state(store)
 }
 
 #[derive(Deserialize)]

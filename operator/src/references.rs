@@ -161,8 +161,11 @@ impl References {
         }
     }
 
-    async fn watch<K>(&self, reference: &Reference, content: impl Fn(K) -> BTreeMap<String, Zeroizing<Vec<u8>>>)
-    where
+    async fn watch<K>(
+        &self,
+        reference: &Reference,
+        content: impl Fn(K) -> BTreeMap<String, Zeroizing<Vec<u8>>>,
+    ) where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
             + Clone
             + DeserializeOwned

@@ -5,6 +5,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use crate::listen::{self, Limits};
 use axum::{
     Router,
     body::Bytes,
@@ -17,7 +18,6 @@ use kube::Client;
 use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
-use crate::listen::{self, Limits};
 use tracing::{info, warn};
 
 use answer::No;

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
+use ::policy::Durability;
 use anyhow::Context;
 use audit::{Event, PodRef};
-use ::policy::Durability;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -66,7 +66,8 @@ pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
 pub fn run(arguments: RunArguments) -> Result<(), Failure> {
     // Fails only when a provider was chosen before, and nothing did.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
         warn!(error = %error, "core dumps of this process cannot be turned off");
     }
     // The data path has threads of its own; see `workers`.
@@ -92,7 +93,11 @@ impl Parts {
         let recorder = Recorder::open(spool, arguments.spool_size).context("the spool cannot be opened")?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         // Survives in the spool; nobody waits for it.
-        drop(recorder.record(&Event::ProcessStart { version }, Durability::Process).context("the spool is full")?);
+        drop(
+            recorder
+                .record(&Event::ProcessStart { version }, Durability::Process)
+                .context("the spool is full")?,
+        );
         let handles = Handles {
             documents: Documents::new(),
             credentials: Credentials::new(),
@@ -103,7 +108,8 @@ impl Parts {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let connections = Connections::start(handles.clone(), workers).context("workers cannot be started")?;
+        let connections =
+            Connections::start(handles.clone(), workers).context("workers cannot be started")?;
         Ok(Self { handles, connections, tasks: JoinSet::new() })
     }
 
@@ -169,7 +175,8 @@ async fn serve_pod(parts: &mut Parts, arguments: &RunArguments) -> anyhow::Resul
     for address in loopback {
         let capture_at = SocketAddr::new(address, arguments.capture_port);
         let dns_at = SocketAddr::new(address, arguments.dns_port);
-        let bound = async { io::Result::Ok((TcpListener::bind(capture_at).await?, dns::bind(dns_at).await?)) };
+        let bound =
+            async { io::Result::Ok((TcpListener::bind(capture_at).await?, dns::bind(dns_at).await?)) };
         let (captured, (udp, tcp)) = match bound.await {
             Ok(bound) => bound,
             // A node without IPv6 has no ::1, and nothing to capture there.

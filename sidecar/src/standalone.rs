@@ -144,7 +144,8 @@ impl Source {
             match files.login(name) {
                 Ok(login) => {
                     // The password itself is never part of anything that is shown.
-                    let version = compile::digest(&[login.username.as_bytes(), b"\0", &login.password].concat());
+                    let version =
+                        compile::digest(&[login.username.as_bytes(), b"\0", &login.password].concat());
                     let version = version.iter().map(|byte| format!("{byte:02x}")).collect();
                     let password = SecretSlice::from(login.password.to_vec());
                     let lease = Lease { version, username: login.username, password, valid_for: None };
@@ -215,7 +216,8 @@ pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     let texts = read_files(&arguments.standalone)?;
     let files = read(&texts, &arguments.namespace).map_err(Failure::Resource)?;
     let pod = pod(&arguments.namespace, &arguments.service_account, &arguments.labels);
-    let text = serde_json::to_string_pretty(&compiled(&files, &pod)).context("the document cannot be written")?;
+    let text =
+        serde_json::to_string_pretty(&compiled(&files, &pod)).context("the document cannot be written")?;
     writeln!(io::stdout(), "{text}").context("standard output")?;
     Ok(())
 }

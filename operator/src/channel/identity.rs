@@ -50,7 +50,8 @@ impl Identities {
     /// The pod whose token came with a call.
     pub(super) async fn of(&self, metadata: &MetadataMap) -> Result<PodIdentity, Status> {
         let token = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let token = token.and_then(|value| value.strip_prefix("Bearer ")).filter(|token| token.len() <= TOKEN);
+        let token =
+            token.and_then(|value| value.strip_prefix("Bearer ")).filter(|token| token.len() <= TOKEN);
         let token = token.ok_or_else(|| Status::unauthenticated("a bearer token is needed"))?;
         let hash = compile::digest(token.as_bytes());
         if let Some(known) = self.remembered(&hash) {
@@ -82,8 +83,11 @@ impl Identities {
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
         let params = PostParams::default();
         let asked = timeout(PATIENCE, reviews.create(&params, &review)).await;
-        let answer = asked.map_err(|_| Status::unavailable("the token cannot be checked now"))?.map_err(unavailable)?;
-        identity(&answer).ok_or_else(|| Status::unauthenticated("the token is not one of a pod for this audience"))
+        let answer = asked
+            .map_err(|_| Status::unavailable("the token cannot be checked now"))?
+            .map_err(unavailable)?;
+        identity(&answer)
+            .ok_or_else(|| Status::unauthenticated("the token is not one of a pod for this audience"))
     }
 }
 
@@ -127,13 +131,16 @@ mod tests {
             "user": {"username": "system:serviceaccount:agents:planner",
                 "extra": {POD_NAME: ["planner-0"], POD_UID: ["u-1"]}},
         }));
-        assert_eq!(found.map(|pod| (pod.namespace, pod.name, pod.uid, pod.service_account)),
-            Some(("agents".into(), "planner-0".into(), "u-1".into(), "planner".into())));
+        assert_eq!(
+            found.map(|pod| (pod.namespace, pod.name, pod.uid, pod.service_account)),
+            Some(("agents".into(), "planner-0".into(), "u-1".into(), "planner".into()))
+        );
     }
 
     #[test]
     fn everything_else_is_nobody() {
-        let user = json!({"username": "system:serviceaccount:a:b", "extra": {POD_NAME: ["p"], POD_UID: ["u"]}});
+        let user =
+            json!({"username": "system:serviceaccount:a:b", "extra": {POD_NAME: ["p"], POD_UID: ["u"]}});
         for status in [
             json!({"authenticated": false, "audiences": ["chaperone.dev"], "user": user}),
             json!({"authenticated": true, "audiences": ["https://kubernetes.default.svc"], "user": user}),

@@ -72,7 +72,12 @@ fn answer(lease: &Lease) -> Option<lease_response::Kind> {
             let (version, username) = (version.clone(), username.clone());
             // prost owns what it sends; this copy lives until it is written.
             let password = password.to_vec();
-            Some(lease_response::Kind::Credential(Credential { version, username, password, valid_for_seconds: 0 }))
+            Some(lease_response::Kind::Credential(Credential {
+                version,
+                username,
+                password,
+                valid_for_seconds: 0,
+            }))
         }
         Lease::Unavailable(reason) => Some(lease_response::Kind::Unavailable(reason.clone())),
     }

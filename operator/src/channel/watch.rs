@@ -45,7 +45,8 @@ async fn converse(
     mut requests: Streaming<WatchRequest>,
     outbox: &Outbox,
 ) -> Result<(), Status> {
-    let Some(watch_request::Kind::Hello(hello)) = requests.message().await?.and_then(|request| request.kind) else {
+    let Some(watch_request::Kind::Hello(hello)) = requests.message().await?.and_then(|request| request.kind)
+    else {
         return Err(Status::invalid_argument("the first message must be a Hello"));
     };
     let mut held = hello.held_digest;

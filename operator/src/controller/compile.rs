@@ -61,9 +61,8 @@ fn resolve_one(
     let host = spec.upstream.host.trim_end_matches('.').to_ascii_lowercase();
     let secret = fetch::secret(connection, spec);
     let credential = credential(&secret, spec, &references.known(&secret), operator);
-    let bundle = fetch::ca_bundle(connection, spec).map(|(reference, key)| {
-        ca_bundle(&reference, &key, &references.known(&reference), operator)
-    });
+    let bundle = fetch::ca_bundle(connection, spec)
+        .map(|(reference, key)| ca_bundle(&reference, &key, &references.known(&reference), operator));
     let (ca_bundle, bundle_problem) = match bundle {
         None => (None, None),
         Some(Ok(pem)) => (Some(pem), None),
@@ -123,8 +122,9 @@ fn credential(
     };
     let (username, password) = (value(&keys.username_key)?, value(&keys.password_key)?);
     let version = compile::digest(&[username.as_slice(), b"\0", password].concat());
-    let username = String::from_utf8(username.to_vec())
-        .map_err(|_| no("SecretKeyMissing", format!("key `{}` of Secret `{name}` is no text", keys.username_key)))?;
+    let username = String::from_utf8(username.to_vec()).map_err(|_| {
+        no("SecretKeyMissing", format!("key `{}` of Secret `{name}` is no text", keys.username_key))
+    })?;
     Ok(Lease::Credential { version: hex::encode(version), username, password: password.clone() })
 }
 
@@ -140,9 +140,13 @@ fn ca_bundle(reference: &Reference, key: &str, known: &Known, operator: &Operato
         Known::Forbidden => return Err(no("CaBundleForbidden", grant(reference, operator))),
         Known::Present(data) => data,
     };
-    let pem = data.get(key).ok_or_else(|| no("CaBundleNotFound", format!("{kind} `{name}` has no key `{key}`")))?;
-    let text = String::from_utf8(pem.to_vec()).ok().filter(|text| text.contains("-----BEGIN CERTIFICATE-----"));
-    text.ok_or_else(|| no("CaBundleInvalid", format!("key `{key}` of {kind} `{name}` holds no PEM certificate")))
+    let pem =
+        data.get(key).ok_or_else(|| no("CaBundleNotFound", format!("{kind} `{name}` has no key `{key}`")))?;
+    let text =
+        String::from_utf8(pem.to_vec()).ok().filter(|text| text.contains("-----BEGIN CERTIFICATE-----"));
+    text.ok_or_else(|| {
+        no("CaBundleInvalid", format!("key `{key}` of {kind} `{name}` holds no PEM certificate"))
+    })
 }
 
 /// The class of every pod, by its UID. Pods that policies cannot tell apart share one.
@@ -155,19 +159,20 @@ pub(super) fn classes(
     let keys: Vec<String> = world.connections.iter().map(|connection| connection.key()).collect();
     let labels: Vec<BTreeMap<String, String>> =
         world.connections.iter().map(|c| c.metadata.labels.clone().unwrap_or_default()).collect();
-    let connections: Vec<ConnectionInput<'_>> = std::iter::zip(&world.connections, std::iter::zip(&keys, &labels))
-        .map(|(connection, (key, labels))| {
-            let resolved = resolved.get(key);
-            ConnectionInput {
-                key,
-                spec: connection.spec.as_ref(),
-                labels,
-                address: resolved.and_then(|resolved| resolved.address),
-                ca_bundle: resolved.and_then(|resolved| resolved.ca_bundle.as_deref()),
-                problem: None,
-            }
-        })
-        .collect();
+    let connections: Vec<ConnectionInput<'_>> =
+        std::iter::zip(&world.connections, std::iter::zip(&keys, &labels))
+            .map(|(connection, (key, labels))| {
+                let resolved = resolved.get(key);
+                ConnectionInput {
+                    key,
+                    spec: connection.spec.as_ref(),
+                    labels,
+                    address: resolved.and_then(|resolved| resolved.address),
+                    ca_bundle: resolved.and_then(|resolved| resolved.ca_bundle.as_deref()),
+                    problem: None,
+                }
+            })
+            .collect();
     let policy_keys: Vec<String> = world.policies.iter().map(|policy| policy.key()).collect();
     let policies: Vec<PolicyInput<'_>> = std::iter::zip(&world.policies, &policy_keys)
         .map(|(policy, key)| PolicyInput {

@@ -85,12 +85,7 @@ impl Watched {
     }
 }
 
-fn watch<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    moved: &Arc<Notify>,
-    watches: &mut JoinSet<()>,
-) -> Store<K>
+fn watch<K>(api: Api<K>, config: watcher::Config, moved: &Arc<Notify>, watches: &mut JoinSet<()>) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -102,7 +97,9 @@ where
         while let Some(event) = events.next().await {
             match event {
                 Ok(_) => moved.notify_one(),
-                Err(error) => tracing::warn!(error = %error, kind = %K::kind(&()), "a watch broke; it is tried again"),
+                Err(error) => {
+                    tracing::warn!(error = %error, kind = %K::kind(&()), "a watch broke; it is tried again")
+                }
             }
         }
     });
@@ -115,7 +112,8 @@ impl World {
         let mut by_age: Vec<_> = self.connections.iter().collect();
         by_age.sort_by_key(|connection| connection.metadata.creation_timestamp.clone().map(|time| time.0));
         let host = |connection: &&Arc<Connection>| {
-            let host = connection.spec.as_ref().ok()?.upstream.host.trim_end_matches('.').to_ascii_lowercase();
+            let host =
+                connection.spec.as_ref().ok()?.upstream.host.trim_end_matches('.').to_ascii_lowercase();
             // An address needs no other one.
             if host.parse::<std::net::IpAddr>().is_ok() {
                 return None;

@@ -80,7 +80,10 @@ impl Reporter {
         (old, new): (&S, &S),
         (before, after): (&[Condition], &[Condition]),
     ) where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug,
         S: Serialize + PartialEq,
     {
         if old == new {
@@ -106,7 +109,12 @@ impl Reporter {
     }
 
     /// An event when Ready becomes another one.
-    async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], after: &[Condition]) {
+    async fn tell<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        before: &[Condition],
+        after: &[Condition],
+    ) {
         let ready = |all: &[Condition]| all.iter().find(|c| c.type_ == READY).cloned();
         let (old, Some(new)) = (ready(before), ready(after)) else { return };
         if old.is_some_and(|old| old.status == new.status && old.reason == new.reason) {
@@ -205,9 +213,10 @@ fn policy_status(
     let generation = policy.metadata.generation.unwrap_or_default();
     let (errors, references) = match &policy.spec {
         Ok(spec) => (compile::validate::policy(spec), policy_references(policy, spec, world)),
-        Err(error) => {
-            (vec![error.clone()], Say::no(RESOLVED_REFS, "Invalid", "the spec cannot be read; it denies everything"))
-        }
+        Err(error) => (
+            vec![error.clone()],
+            Say::no(RESOLVED_REFS, "Invalid", "the spec cannot be read; it denies everything"),
+        ),
     };
     let says = [accepted(&errors), references, programmed(progress)];
     AccessPolicyStatus {
@@ -231,7 +240,9 @@ fn policy_references(policy: &AccessPolicy, spec: &AccessPolicySpec, world: &Wor
         let Ok(connection) = &connection.spec else { continue };
         let allowed = connection.allowed_namespaces.as_ref().map(|allowed| allowed.names.as_slice());
         let foreign = spec.subjects.iter().flat_map(|subject| subject.namespaces.iter().flatten());
-        if let Some(foreign) = foreign.filter(|n| **n != own).find(|n| !allowed.unwrap_or_default().contains(n)) {
+        if let Some(foreign) =
+            foreign.filter(|n| **n != own).find(|n| !allowed.unwrap_or_default().contains(n))
+        {
             let message = format!(
                 "Connection `{name}` does not allow namespace `{foreign}`; add it to its `allowedNamespaces.names`"
             );

@@ -34,7 +34,11 @@ impl Observed {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         match &self.0 {
             Some((seen, since)) if *seen == version => {
-                if now.duration_since(*since) > DURATION { Step::Take } else { Step::Wait }
+                if now.duration_since(*since) > DURATION {
+                    Step::Take
+                } else {
+                    Step::Wait
+                }
             }
             _ => {
                 self.0 = Some((version, now));
@@ -62,15 +66,8 @@ pub(crate) fn epoch(lease: Option<&Lease>, now: Timestamp) -> u64 {
     seconds.max(last).max(transitions.saturating_add(1))
 }
 
-pub(crate) fn taken(
-    seen: Option<Lease>,
-    name: &str,
-    identity: &str,
-    epoch: u64,
-    now: Timestamp,
-) -> Lease {
-    let mut lease =
-        seen.unwrap_or_else(|| Lease { metadata: super::metadata(name), ..Lease::default() });
+pub(crate) fn taken(seen: Option<Lease>, name: &str, identity: &str, epoch: u64, now: Timestamp) -> Lease {
+    let mut lease = seen.unwrap_or_else(|| Lease { metadata: super::metadata(name), ..Lease::default() });
     lease.metadata.managed_fields = None;
     lease.metadata.annotations.get_or_insert_default().insert(EPOCH.to_owned(), epoch.to_string());
     let spec = lease.spec.get_or_insert_default();

@@ -21,9 +21,7 @@ pub(super) fn connection<'a>(
         several => by_database(several, database)?,
     };
     match &found.problem {
-        Some(problem) => {
-            Err(NoSession::Problem { connection: found.name.clone(), problem: problem.clone() })
-        }
+        Some(problem) => Err(NoSession::Problem { connection: found.name.clone(), problem: problem.clone() }),
         None => Ok(found),
     }
 }

@@ -18,8 +18,8 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
-use wire::postgres::{startup, write};
 use uuid::Uuid;
+use wire::postgres::{startup, write};
 use zeroize::Zeroizing;
 
 use crate::upstream;

@@ -188,7 +188,9 @@ impl<'a> Gate<'a> {
         match message {
             Message::Terminate => return Ok(Some(self.terminate(frame)?)),
             Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => self.copy(frame).await?,
-            Message::Password(_) => return Err(End::violation("a password in the middle of a session").into()),
+            Message::Password(_) => {
+                return Err(End::violation("a password in the middle of a session").into());
+            }
             _ if copies => return Err(End::violation("a statement in the middle of a COPY").into()),
             Message::Sync => self.sync(frame)?,
             // The server would skip them as well.
@@ -227,7 +229,11 @@ impl<'a> Gate<'a> {
     pub(super) fn policy_changed(&mut self) -> Result<(), End> {
         let Some(current) = self.about.documents.current() else { return Ok(()) };
         let gone = || {
-            End::telling(EndReason::PolicyChanged, "57P01", "terminating connection: the Connection is no longer there")
+            End::telling(
+                EndReason::PolicyChanged,
+                "57P01",
+                "terminating connection: the Connection is no longer there",
+            )
         };
         let connection = current.document.connection(&self.about.connection).ok_or_else(gone)?;
         let request = Request {
@@ -237,7 +243,8 @@ impl<'a> Gate<'a> {
             action: Action::Statement(&self.rests_on),
         };
         if let (false, Verdict::Deny(denial)) = (self.rests_on.is_empty(), decide(connection, &request)) {
-            let message = format!("terminating connection: the policy no longer allows its state: {}", denial.detail());
+            let message =
+                format!("terminating connection: the policy no longer allows its state: {}", denial.detail());
             return Err(End::telling(EndReason::PolicyChanged, "57P01", message));
         }
         self.about.guard.using(current.generation);
@@ -245,9 +252,16 @@ impl<'a> Gate<'a> {
     }
 
     /// Decides accesses; a refusal names what is missing.
-    fn decide(&self, current: &Current, accesses: &[Access], scope: Scope, text: &str) -> Result<Allow, Refusal> {
+    fn decide(
+        &self,
+        current: &Current,
+        accesses: &[Access],
+        scope: Scope,
+        text: &str,
+    ) -> Result<Allow, Refusal> {
         let connection = current.document.connection(&self.about.connection);
-        let connection = connection.ok_or_else(|| Refusal::new("57P03", "the Connection is no longer there"))?;
+        let connection =
+            connection.ok_or_else(|| Refusal::new("57P03", "the Connection is no longer there"))?;
         let request = Request {
             generation: current.generation,
             scope,

@@ -61,7 +61,11 @@ impl Refusal {
             sql::UnresolvedKind::Type => format!("type \"{name}\" does not exist"),
         };
         let hint = suggestion.as_ref().map(|suggestion| format!("Perhaps you meant \"{suggestion}\"."));
-        Self { hint, position: position.and_then(|at| character(text, at)), ..Self::new(kind.sqlstate(), message) }
+        Self {
+            hint,
+            position: position.and_then(|at| character(text, at)),
+            ..Self::new(kind.sqlstate(), message)
+        }
     }
 
     /// What is never forwarded, whatever the policy says.

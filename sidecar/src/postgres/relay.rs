@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 pub(super) use state::{Read, Shared, State};
-pub(super) use writer::UpstreamWriter;
 use wire::postgres::write::Severity;
+pub(super) use writer::UpstreamWriter;
 
 use super::{EndReason, Outcome, Session, gate::Gate, own::Own, refusal::Refusal};
 use client::ClientSide;

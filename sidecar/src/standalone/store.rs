@@ -26,7 +26,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The newest segment is damaged, so nothing can be chained to it.
-    #[error("the newest segment `{path}` is damaged: {reason}; move the directory's content away to begin a new chain")]
+    #[error(
+        "the newest segment `{path}` is damaged: {reason}; move the directory's content away to begin a new chain"
+    )]
     Damaged {
         /// Which.
         path: String,

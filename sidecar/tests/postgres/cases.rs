@@ -187,7 +187,10 @@ async fn what_other_sessions_define_is_seen() {
 async fn a_snapshot_does_not_hide_what_names_mean_now() {
     let world = World::ready(SCHEMA, RULES).await;
     let agent = world.agent().await;
-    agent.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT id FROM orders").await.expect("allowed");
+    agent
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT id FROM orders")
+        .await
+        .expect("allowed");
     let admin = world.admin("shop").await;
     admin.batch_execute("SET ROLE app; ALTER TABLE customers RENAME TO persons").await.expect("runs");
     // The transaction's own snapshot does not have the new name; the server resolves it all the same.
@@ -243,17 +246,39 @@ async fn records_survive_kill_and_verify() {
 #[tokio::test]
 async fn psql_and_pgbench_work_unmodified() {
     let world = World::ready(SCHEMA, RULES).await;
-    for command in ["\\d", "\\dt+", "\\d orders", "\\df", "\\dn+", "\\l", "\\du", "\\dv", "\\conninfo", "\\dp", "\\dT", "\\dx"] {
-        let output = world.program("psql").args(["-X", "-v", "ON_ERROR_STOP=1", "-c", command]).output().expect("runs");
+    for command in [
+        "\\d",
+        "\\dt+",
+        "\\d orders",
+        "\\df",
+        "\\dn+",
+        "\\l",
+        "\\du",
+        "\\dv",
+        "\\conninfo",
+        "\\dp",
+        "\\dT",
+        "\\dx",
+    ] {
+        let output = world
+            .program("psql")
+            .args(["-X", "-v", "ON_ERROR_STOP=1", "-c", command])
+            .output()
+            .expect("runs");
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
     let script = tempfile::NamedTempFile::new().expect("makes");
-    std::fs::write(script.path(), "\\set n random(1, 1000)\nSELECT amount FROM orders WHERE id = :n;\n").expect("writes");
+    std::fs::write(script.path(), "\\set n random(1, 1000)\nSELECT amount FROM orders WHERE id = :n;\n")
+        .expect("writes");
     for mode in ["simple", "extended", "prepared"] {
         let mut pgbench = world.program("pgbench");
         pgbench.args(["-n", "-M", mode, "-c", "4", "-t", "50", "-f"]).arg(script.path());
         let output = pgbench.output().expect("runs");
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("200/200"), "{mode}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success() && said.contains("200/200"),
+            "{mode}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }

@@ -32,7 +32,9 @@ struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let data = self.data.display().to_string();
-        let stop = unprivileged(&self.bin.join("pg_ctl")).args(["-D", &data, "-m", "immediate", "-w", "stop"]).output();
+        let stop = unprivileged(&self.bin.join("pg_ctl"))
+            .args(["-D", &data, "-m", "immediate", "-w", "stop"])
+            .output();
         drop(stop);
     }
 }
@@ -77,7 +79,16 @@ impl Server {
         let port = free_port();
         std::os::unix::fs::chown(dir, Some(postgres_uid()), None).ok();
         let shown = data.display().to_string();
-        run(unprivileged(&bin.join("initdb")).args(["-D", &shown, "-U", "postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-A", "trust"]));
+        run(unprivileged(&bin.join("initdb")).args([
+            "-D",
+            &shown,
+            "-U",
+            "postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "-A",
+            "trust",
+        ]));
         let settings = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c log_statement=all -c fsync=off -c max_connections=100",
             dir.display()
@@ -85,7 +96,8 @@ impl Server {
         fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
             .expect("writes");
         let log = dir.join("log").display().to_string();
-        run(unprivileged(&bin.join("pg_ctl")).args(["-D", &shown, "-l", &log, "-o", &settings, "-w", "start"]));
+        run(unprivileged(&bin.join("pg_ctl"))
+            .args(["-D", &shown, "-l", &log, "-o", &settings, "-w", "start"]));
         Self { bin, data, port }
     }
 }
@@ -172,13 +184,24 @@ impl World {
     pub(crate) fn change_rules(&self, rules: &str) {
         self.write_rules(rules);
         let socket = self.dir.path().join("resources.sock").display().to_string();
-        run(Command::new("curl").args(["-sSf", "--unix-socket", &socket, "-X", "POST", "http://sidecar/reload"]));
+        run(Command::new("curl").args([
+            "-sSf",
+            "--unix-socket",
+            &socket,
+            "-X",
+            "POST",
+            "http://sidecar/reload",
+        ]));
     }
 
     /// A session as the superuser, straight to the server.
     pub(crate) async fn admin(&self, database: &str) -> Client {
         let mut config = Config::new();
-        config.host_path(self.dir.path().join("server")).port(self.server.port).user("postgres").dbname(database);
+        config
+            .host_path(self.dir.path().join("server"))
+            .port(self.server.port)
+            .user("postgres")
+            .dbname(database);
         connect(&config).await.expect("connects")
     }
 
@@ -189,7 +212,12 @@ impl World {
 
     async fn try_agent(&self) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.port).user("agent").dbname("shop").connect_timeout(Duration::from_secs(2));
+        config
+            .host("127.0.0.1")
+            .port(self.port)
+            .user("agent")
+            .dbname("shop")
+            .connect_timeout(Duration::from_secs(2));
         connect(&config).await
     }
 

@@ -28,7 +28,9 @@ impl Gate<'_> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other effects leave this alone")]
     fn note_effect(&mut self, effect: &Effect) {
         match effect {
-            Effect::Set { name, .. } if matches!(name.as_str(), "search_path" | "role" | "session_authorization") => {
+            Effect::Set { name, .. }
+                if matches!(name.as_str(), "search_path" | "role" | "session_authorization") =>
+            {
                 self.scope.touched = true;
                 self.scope.forget();
             }
@@ -41,7 +43,10 @@ impl Gate<'_> {
                 self.scope.forget();
                 self.forget_temp();
             }
-            Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction | Effect::RollbackTo(_) => {
+            Effect::Commit { .. }
+            | Effect::Rollback { .. }
+            | Effect::PrepareTransaction
+            | Effect::RollbackTo(_) => {
                 if std::mem::take(&mut self.scope.touched) {
                     self.scope.forget();
                 }
@@ -98,7 +103,8 @@ impl Gate<'_> {
     /// Whether the session's state may rest on more.
     pub(super) fn may_rest_on(&self, facts: &[Arc<Facts>]) -> bool {
         let more = facts.iter().filter(|facts| facts.effects.iter().any(changes_session));
-        let count: usize = more.map(|facts| facts.accesses.iter().filter(|a| a.verb != Verb::Select).count()).sum();
+        let count: usize =
+            more.map(|facts| facts.accesses.iter().filter(|a| a.verb != Verb::Select).count()).sum();
         self.rests_on.len() + count <= RESTS_ON
     }
 }
@@ -107,6 +113,10 @@ impl Gate<'_> {
 const fn changes_session(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Set { .. } | Effect::Listen(_) | Effect::DeclareCursor { .. } | Effect::TempDdl | Effect::Role
+        Effect::Set { .. }
+            | Effect::Listen(_)
+            | Effect::DeclareCursor { .. }
+            | Effect::TempDdl
+            | Effect::Role
     )
 }

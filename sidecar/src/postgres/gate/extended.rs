@@ -28,7 +28,10 @@ use crate::{
 /// A name of the client's, if it may be used.
 fn unreserved(name: &str) -> Result<String, Refusal> {
     if name.starts_with(RESERVED) {
-        return Err(Refusal::new("42939", format!("the name `{name}` is reserved; choose one without `{RESERVED}`")));
+        return Err(Refusal::new(
+            "42939",
+            format!("the name `{name}` is reserved; choose one without `{RESERVED}`"),
+        ));
     }
     Ok(name.to_owned())
 }
@@ -59,7 +62,8 @@ impl Gate<'_> {
             }
             Err(stop) => return Err(stop),
         };
-        let recorded = self.record_allow(StatementKind::Parse, &parsed.text, &decided.allow, &decided.facts).await;
+        let recorded =
+            self.record_allow(StatementKind::Parse, &parsed.text, &decided.allow, &decided.facts).await;
         if let Err(refusal) = recorded {
             return self.refuse(Kind::Parse, &refusal);
         }
@@ -73,14 +77,23 @@ impl Gate<'_> {
         Ok(())
     }
 
-    async fn decide_parse(&mut self, name: &str, text: &Arc<str>, types: &[u32]) -> Result<(Parsed, Decided), Stop> {
+    async fn decide_parse(
+        &mut self,
+        name: &str,
+        text: &Arc<str>,
+        types: &[u32],
+    ) -> Result<(Parsed, Decided), Stop> {
         unreserved(name)?;
         if self.shared.lock().names.len() >= NAMES {
-            return Err(Refusal::new("54000", "the session has too many prepared statements and portals").into());
+            return Err(
+                Refusal::new("54000", "the session has too many prepared statements and portals").into()
+            );
         }
         let parsed = parser::parse(text).await?;
         if parsed.syntax.statements.len() > 1 {
-            return Err(Refusal::new("42601", "cannot insert multiple commands into a prepared statement").into());
+            return Err(
+                Refusal::new("42601", "cannot insert multiple commands into a prepared statement").into()
+            );
         }
         let decided = self.decide_text(&parsed, types).await?;
         Ok((parsed, decided))
@@ -109,7 +122,11 @@ impl Gate<'_> {
         Ok(())
     }
 
-    async fn decide_bind(&mut self, portal: &str, statement: &str) -> Result<(NamedStatement, Decided), Stop> {
+    async fn decide_bind(
+        &mut self,
+        portal: &str,
+        statement: &str,
+    ) -> Result<(NamedStatement, Decided), Stop> {
         unreserved(portal)?;
         let named = self.named_statement(statement).await?;
         let decided = self.decide_text(&parsed(&named), &named.types).await?;
@@ -178,7 +195,8 @@ impl Gate<'_> {
             }
             Err(stop) => return Err(stop),
         };
-        let recorded = self.record_allow(StatementKind::Execute, &portal.text, &decided.allow, &decided.facts).await;
+        let recorded =
+            self.record_allow(StatementKind::Execute, &portal.text, &decided.allow, &decided.facts).await;
         if let Err(refusal) = recorded {
             return self.refuse(Kind::Execute, &refusal);
         }

@@ -49,7 +49,9 @@ impl Gate<'_> {
         let mut entry = catalog.lock();
         for (question, rows) in questions.iter().zip(&results) {
             let answered = entry.catalog.answer(question, rows);
-            answered.map_err(|error| Refusal::new("XX000", format!("the catalog cannot be understood: {error}")))?;
+            answered.map_err(|error| {
+                Refusal::new("XX000", format!("the catalog cannot be understood: {error}"))
+            })?;
         }
         Ok(())
     }

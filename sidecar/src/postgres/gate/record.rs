@@ -40,7 +40,12 @@ impl Gate<'_> {
     ) -> Result<(), Refusal> {
         let current = self.about.documents.current();
         let (recording, generation) = current.as_ref().map_or_else(
-            || (Recording { statements: StatementRecording::Fingerprint, ..Recording::default() }, String::new()),
+            || {
+                (
+                    Recording { statements: StatementRecording::Fingerprint, ..Recording::default() },
+                    String::new(),
+                )
+            },
             |current| (self.recording(current), current.generation.to_string()),
         );
         self.counted.statements += 1;

@@ -174,7 +174,9 @@ impl Gate<'_> {
         let mut read_anew = false;
         for _ in 0..ROUNDS {
             match self.facts_now(statements, types) {
-                Ok(facts) if read_anew || facts.iter().all(|facts| facts.unresolved.is_empty()) => return Ok(facts),
+                Ok(facts) if read_anew || facts.iter().all(|facts| facts.unresolved.is_empty()) => {
+                    return Ok(facts);
+                }
                 Ok(_) => {
                     // A name that is absent may have been made a moment ago.
                     read_anew = true;

@@ -35,7 +35,8 @@ impl Gate<'_> {
                 }
                 Err(stop) => return Err(stop),
             };
-            let recorded = self.record_allow(StatementKind::Query, &text, &decided.allow, &decided.facts).await;
+            let recorded =
+                self.record_allow(StatementKind::Query, &text, &decided.allow, &decided.facts).await;
             if let Err(refusal) = recorded {
                 return self.refuse(Kind::Query, &refusal);
             }
@@ -56,7 +57,13 @@ impl Gate<'_> {
         Ok((parsed.text, decided))
     }
 
-    fn forward_simple(&mut self, cleared: &Cleared<Frame>, kind: Kind, text: Arc<str>, facts: Vec<Arc<Facts>>) {
+    fn forward_simple(
+        &mut self,
+        cleared: &Cleared<Frame>,
+        kind: Kind,
+        text: Arc<str>,
+        facts: Vec<Arc<Facts>>,
+    ) {
         self.note_effects(&facts);
         let mut expected = Expected::new(kind, Whose::Client);
         if facts.iter().any(|facts| !facts.effects.is_empty()) {
@@ -79,11 +86,17 @@ impl Gate<'_> {
         let decided = match self.decide_call(function, &text).await {
             Ok(decided) => decided,
             Err(Stop::Refused(refusal)) => {
-                return self.refuse_recorded(Kind::FunctionCall, StatementKind::FunctionCall, &text, &refusal);
+                return self.refuse_recorded(
+                    Kind::FunctionCall,
+                    StatementKind::FunctionCall,
+                    &text,
+                    &refusal,
+                );
             }
             Err(stop) => return Err(stop),
         };
-        let recorded = self.record_allow(StatementKind::FunctionCall, &text, &decided.allow, &decided.facts).await;
+        let recorded =
+            self.record_allow(StatementKind::FunctionCall, &text, &decided.allow, &decided.facts).await;
         if let Err(refusal) = recorded {
             return self.refuse(Kind::FunctionCall, &refusal);
         }
@@ -102,7 +115,8 @@ impl Gate<'_> {
         let current = self.current()?;
         let scope = self.call_scope();
         // The baseline covers functions within statements, not this message.
-        let accesses: Vec<_> = facts.accesses.iter().cloned().map(|a| policy::Access { baseline: false, ..a }).collect();
+        let accesses: Vec<_> =
+            facts.accesses.iter().cloned().map(|a| policy::Access { baseline: false, ..a }).collect();
         let allow = self.decide(&current, &accesses, scope, text)?;
         Ok(Decided { allow, scope, facts: vec![facts] })
     }

@@ -147,11 +147,13 @@ impl Queue {
     /// Rows, COPY data or a function's result.
     pub(in crate::postgres) fn on_stream(&self) -> Result<Answer, Unexpected> {
         match self.expected.front() {
-            Some(Expected { kind: Kind::Query | Kind::Execute | Kind::FunctionCall, whose, .. }) => Ok(match whose {
-                Whose::Client => Answer::Pass,
-                Whose::Own { .. } => Answer::Read,
-                Whose::Refused(_) => return Err(Unexpected(b'D')),
-            }),
+            Some(Expected { kind: Kind::Query | Kind::Execute | Kind::FunctionCall, whose, .. }) => {
+                Ok(match whose {
+                    Whose::Client => Answer::Pass,
+                    Whose::Own { .. } => Answer::Read,
+                    Whose::Refused(_) => return Err(Unexpected(b'D')),
+                })
+            }
             _ => Err(Unexpected(b'D')),
         }
     }

@@ -186,7 +186,9 @@ fn on_error(state: &mut State, answer: &Answer, tag: u8, body: &[u8]) -> Result<
 
 fn own_row(state: &mut State, body: &[u8]) -> Result<Answer, End> {
     state.queue.on_stream().map_err(broken)?;
-    let Message::DataRow(values) = Message::read(b'D', body).map_err(broken)? else { return Ok(Answer::Read) };
+    let Message::DataRow(values) = Message::read(b'D', body).map_err(broken)? else {
+        return Ok(Answer::Read);
+    };
     let Some(read) = &mut state.read else { return Ok(Answer::Read) };
     read.bytes += body.len();
     if read.bytes > OWN_ANSWER {

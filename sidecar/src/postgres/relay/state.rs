@@ -147,11 +147,8 @@ impl State {
                         self.held.clear();
                     }
                     Effect::DeclareCursor { name, hold } if confirmed => {
-                        let portal = Portal {
-                            text: Arc::clone(&effects.text),
-                            facts: Arc::clone(facts),
-                            allow: None,
-                        };
+                        let portal =
+                            Portal { text: Arc::clone(&effects.text), facts: Arc::clone(facts), allow: None };
                         self.names.apply(Change::Portal(name.clone(), Box::new(portal)));
                         if *hold {
                             self.held.insert(name.clone());
