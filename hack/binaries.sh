@@ -1,5 +1,6 @@
 #!/bin/bash
-# Static binaries in release form. The explicit target keeps build scripts and macros out of it.
+# Static binaries, in the profile that CHAPERONE_PROFILE says. The explicit target keeps build scripts and macros
+# out of it.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -8,8 +9,8 @@ stamp=$static/.built-$(fingerprint '*.rs' '*.toml' '*.proto' Cargo.lock sql poli
 if [[ -e $stamp && -x $static/chaperone-operator && -x $static/chaperone-sidecar && -x $static/kubectl-chaperone ]]; then
   exit 0
 fi
-heading "building static binaries (the first time takes some minutes)"
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$triple" \
+heading "building static binaries, profile $profile (the first time takes some minutes)"
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile "$profile" --locked --target "$triple" \
   -p chaperone-operator -p chaperone-sidecar -p chaperone-cli
 rm -f "$static"/.built-*
 touch "$stamp"

@@ -3,12 +3,13 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/chaperone
 target=${CARGO_TARGET_DIR:-$root/target}
-# Where static binaries and product images go.
+# Where static binaries and product images go, by profile: release, or dev while developing (made much faster).
+profile=${CHAPERONE_PROFILE:-release}
 triple=x86_64-unknown-linux-gnu
-static=$target/$triple/release
-images=$target/images
+static=$target/$triple/${profile/#dev/debug}
+images=$target/images/$profile
 export PATH="$cache/bin:$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin"
-export root cache target triple static images
+export root cache target profile triple static images
 
 heading() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 note() { printf '   %s\n' "$*"; }
@@ -16,6 +17,8 @@ fail() {
   printf 'error: %s\n' "$*" >&2
   exit 1
 }
+
+[[ $profile == release || $profile == dev ]] || fail "CHAPERONE_PROFILE is release or dev, not $profile"
 
 # The content of everything that a build depends on, as one word.
 fingerprint() {

@@ -104,7 +104,7 @@ product_images() { # product_images OUT DIR TAG
     root=$scratch/$name
     mkdir -p "$root/etc" "$root/tmp"
     chmod 1777 "$root/tmp"
-    cp "$dir/$name" "$root/$name"
+    strip -o "$root/$name" "$dir/$name"
     printf '%s\n' root:x:0:0::/:/sbin/nologin nonroot:x:65532:65532::/:/sbin/nologin >"$root/etc/passwd"
     printf '%s\n' root:x:0: nonroot:x:65532: >"$root/etc/group"
     echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
