@@ -18,7 +18,7 @@ for entry in "${packages[@]}"; do
   [[ -e ${entry#*:} ]] || missing+=("${entry%%:*}")
 done
 # pg_query's build script reads C headers with libclang.
-compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || missing+=(libclang-dev)
+compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null || missing+=(libclang-dev)
 compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-common-"$(apt-cache show libclang-dev 2>/dev/null | sed -n 's/^Depends: libclang-\([0-9]*\)-dev.*/\1/p' | head -n 1)"-dev)
 # postgresql-common brings its .mk only with the server's development files; the server itself is what counts.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && missing=("${missing[@]/postgresql/}")
