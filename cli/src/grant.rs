@@ -60,9 +60,17 @@ const fn kind(arguments: &GrantArguments) -> &'static str {
     }
 }
 
+const fn singular(arguments: &GrantArguments) -> &'static str {
+    match arguments.kind {
+        GrantKind::Secret => "secret",
+        GrantKind::ConfigMap => "configmap",
+    }
+}
+
 fn grant(namespace: &str, operator: &str, arguments: &GrantArguments) -> (Role, RoleBinding) {
     let metadata = ObjectMeta {
-        name: Some(format!("chaperone-read-{}", arguments.secret)),
+        // The kind is in the name: a Secret and a ConfigMap may be called the same.
+        name: Some(format!("chaperone-read-{}-{}", singular(arguments), arguments.secret)),
         namespace: Some(namespace.to_owned()),
         ..ObjectMeta::default()
     };
