@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 
+use crate::webhook::settings::Ports as PodPorts;
+
 /// Operator of Chaperone: webhooks, controllers, control channel, collector.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "chaperone-operator", version)]
@@ -56,6 +58,10 @@ pub struct Args {
     /// Resource limits of fence and sidecar.
     #[arg(long, value_name = "NAME=QUANTITY", value_delimiter = ',', default_value = "memory=256Mi")]
     sidecar_limits: Vec<String>,
+    /// Ports that sidecars take in their pods: identity, capture, dns, metrics, health. What is not named keeps
+    /// its default.
+    #[arg(long, value_name = "NAME=PORT", value_delimiter = ',')]
+    sidecar_ports: Vec<String>,
     /// Log level of sidecars whose pod says nothing else.
     #[arg(long, default_value = "info")]
     sidecar_log_level: String,
@@ -157,6 +163,8 @@ pub struct SidecarConfig {
     pub image_pull_policy: String,
     /// Requests and limits.
     pub resources: ResourceRequirements,
+    /// Ports in the pod.
+    pub ports: PodPorts,
     /// Log level.
     pub log_level: String,
     /// Size limit of the spool's volume.
@@ -206,6 +214,7 @@ impl Args {
                 image: self.sidecar_image,
                 image_pull_policy: policy,
                 resources,
+                ports: pod_ports(&self.sidecar_ports)?,
                 log_level: self.sidecar_log_level,
                 spool_mebibytes: self.spool_mebibytes,
             },
@@ -257,6 +266,34 @@ fn quantities(
     entries.iter().filter(|entry| !entry.is_empty()).map(pair).collect()
 }
 
+fn pod_ports(entries: &[String]) -> anyhow::Result<PodPorts> {
+    let mut ports = PodPorts::default();
+    for entry in entries.iter().filter(|entry| !entry.is_empty()) {
+        let pair = entry.split_once('=').and_then(|(name, port)| Some((name, port.parse().ok()?)));
+        // The sidecar has no right to lower ones.
+        let (name, port) = pair.filter(|(_, port)| *port >= 1024_u16).with_context(|| {
+            format!("--sidecar-ports has `{entry}`; write NAME=PORT from 1024, such as capture=15006")
+        })?;
+        let slot = match name {
+            "identity" => &mut ports.identity,
+            "capture" => &mut ports.capture,
+            "dns" => &mut ports.dns,
+            "metrics" => &mut ports.metrics,
+            "health" => &mut ports.health,
+            other => {
+                bail!("--sidecar-ports names `{other}`; write identity, capture, dns, metrics or health")
+            }
+        };
+        *slot = port;
+    }
+    let mut all = ports.named().map(|(_, port)| port);
+    all.sort_unstable();
+    if all.windows(2).any(|pair| pair.first() == pair.last()) {
+        bail!("two of --sidecar-ports are the same; each needs a port of its own");
+    }
+    Ok(ports)
+}
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration; write a number and h, m or s, such as 1h");
     let unit = text.chars().last().ok_or_else(wrong)?;
@@ -285,10 +322,15 @@ mod tests {
         let config = resolve(&[]).unwrap();
         assert_eq!(config.stale_after, Duration::from_secs(3600));
         assert_eq!(config.channel_address(), "https://chaperone-channel.chaperone-system.svc:9443");
+        assert_eq!(config.sidecar.ports, PodPorts::default());
     }
 
     #[rstest::rstest]
     #[case(&["--sidecar-requests=cpu"], "write NAME=QUANTITY")]
+    #[case(&["--sidecar-ports=dns"], "write NAME=PORT from 1024")]
+    #[case(&["--sidecar-ports=dns=53"], "write NAME=PORT from 1024")]
+    #[case(&["--sidecar-ports=proxy=15000"], "write identity, capture, dns, metrics or health")]
+    #[case(&["--sidecar-ports=dns=15006"], "are the same")]
     #[case(&["--stale-after=soon"], "write a number and h, m or s")]
     #[case(&["--stale-after=5s"], "shorter than a minute")]
     #[case(&["--admin-port=8443"], "are the same")]

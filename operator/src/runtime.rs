@@ -187,7 +187,7 @@ fn injected(config: &Config) -> settings::Settings {
         image_pull_policy: config.sidecar.image_pull_policy.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         operator_address: config.channel_address(),
-        ports: settings::Ports::default(),
+        ports: config.sidecar.ports,
         resources: config.sidecar.resources.clone(),
         log_level: config.sidecar.log_level.clone(),
         spool_mebibytes: config.sidecar.spool_mebibytes,
