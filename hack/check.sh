@@ -18,6 +18,8 @@ fi
 heading "scripts"
 mapfile -t scripts < <(git ls-files | grep -E '\.sh$|^e2e/cluster/cluster$|^e2e/cluster/images/|^\.ci/run$')
 shellcheck "${scripts[@]}"
+heading "documents"
+hack/check-docs.py
 heading "paths of this machine"
 # Nothing that is kept may depend on where it was made.
 here=$(dirname "$root")/ home=$HOME/
