@@ -33,11 +33,10 @@ YAML
   chmod 600 "$K/$1.kubeconfig"
 }
 
-cluster_certificates() {
-  local user
-  [[ -f $K/pki/done ]] && return
+cluster_certificates() (
+  [[ ! -f $K/pki/done ]] || exit 0
   mkdir -p "$K/pki"
-  pushd "$K/pki" >/dev/null
+  cd "$K/pki" || exit
   authority ca
   authority front-ca
   openssl genrsa -out sa.key 2048 2>/dev/null
@@ -51,16 +50,14 @@ cluster_certificates() {
   certificate scheduler /CN=system:kube-scheduler clientAuth
   certificate proxy /CN=system:kube-proxy clientAuth
   for user in admin kcm scheduler proxy; do kubeconfig "$user"; done
-  touch done
-  popd >/dev/null
-}
+  : >"$K/pki/done"
+)
 
-node_certificates() { # node_certificates NODE
-  local i=$1
-  [[ -f $K/pki/serving$i.crt ]] && return
-  pushd "$K/pki" >/dev/null
+node_certificates() ( # node_certificates NODE
+  i=$1
+  [[ ! -f $K/pki/serving$i.crt ]] || exit 0
+  cd "$K/pki" || exit
   certificate "node$i" "/O=system:nodes/CN=system:node:node$i" clientAuth
   kubeconfig "node$i"
   certificate "serving$i" "/O=system:nodes/CN=system:node:node$i" serverAuth "DNS:node$i,IP:$(node_ip "$i")"
-  popd >/dev/null
-}
+)

@@ -4,6 +4,7 @@
 #   K       state of the cluster          BIN     binaries (tools.sh)
 #   IMAGES  image archives (images.sh)    NAME    prefix of bridge and cgroups
 #   NET     all addresses lie in 10.NET.0.0/16, so that several clusters can stand side by side
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/chaperone
 K=${K:-${TMPDIR:-/tmp}/chaperone-cluster}
 BIN=${BIN:-$CACHE/bin}
@@ -17,7 +18,7 @@ PODCIDR=10.$NET.128.0/18
 SVCNET=10.$NET.192.0/18
 SVC1=10.$NET.192.1
 DNSIP=10.$NET.192.10
-export K BIN IMAGES NAME NET PROXY HOSTIP API PODCIDR SVCNET SVC1 DNSIP
+export HERE K BIN IMAGES NAME NET PROXY HOSTIP API PODCIDR SVCNET SVC1 DNSIP
 
 say() { printf '%s\n' "cluster: $*" >&2; }
 
@@ -26,13 +27,14 @@ die() {
   exit 1
 }
 
-# until TENTHS WHAT COMMAND...: waits for COMMAND to succeed, or says that WHAT did not happen
+# until_ok TENTHS WHAT COMMAND...: waits for COMMAND to succeed, or says that WHAT did not happen. COMMAND may be a
+# function that sees its caller's variables: the names here must not be among them.
 until_ok() {
-  local tenths=$1 what=$2 i
+  local until_left=$1 until_what=$2 until_all=$1
   shift 2
-  for ((i = 0; i < tenths; i++)); do
+  for (( ; until_left > 0; until_left--)); do
     "$@" >/dev/null 2>&1 && return
     sleep 0.1
   done
-  die "$what did not happen in $((tenths / 10)) s; see the logs in $K/log"
+  die "$until_what did not happen in $((until_all / 10)) s; see the logs in $K/log"
 }

@@ -34,6 +34,6 @@ start_controllers() {
 }
 
 start_dns() {
-  sed "s/CLUSTER_DNS_IP/$DNSIP/" "$here/manifests/coredns.yaml" | kubectl apply -f - >/dev/null
+  sed "s/CLUSTER_DNS_IP/$DNSIP/" "$HERE/manifests/coredns.yaml" | kubectl apply -f - >/dev/null
   kubectl -n kube-system rollout status deploy/coredns --timeout=60s >/dev/null
 }

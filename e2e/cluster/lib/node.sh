@@ -50,15 +50,18 @@ cgroup_roots() { # runc writes to the hybrid /unified too
   for dir in /sys/fs/cgroup/*/; do echo "${dir%/}"; done
 }
 
+# unshare's only child is the node's PID 1.
+node_init_is_found() { pgrep -P "$(cat "$K/node$1/unshare.pid")" >"$K/node$1/init.pid"; }
+
 node_namespaces() {
   local i=$1 home=$K/node$1 dir
   mkdir -p "$home"
-  [[ -x $K/init ]] || gcc -static -Os -s -o "$K/init" "$here/pause.c"
+  [[ -x $K/init ]] || gcc -static -Os -s -o "$K/init" "$HERE/pause.c"
   setsid unshare --mount --net --pid --uts --fork --kill-child --mount-proc --propagation private "$K/init" >/dev/null 2>&1 </dev/null &
   echo $! >"$home/unshare.pid"
-  find_init() { pgrep -P "$(cat "$home/unshare.pid")" >"$home/init.pid"; }
-  until_ok 50 "node $i's namespaces" find_init
+  until_ok 50 "node $i's namespaces" node_init_is_found "$i"
   sleep 0.1 # until --mount-proc is done
+  # shellcheck disable=SC2153 # NAME is of common.sh
   while read -r dir; do mkdir -p "$dir/$NAME$i"; done < <(cgroup_roots)
   for dir in cpus mems; do
     cat "/sys/fs/cgroup/cpuset/cpuset.$dir" >"/sys/fs/cgroup/cpuset/$NAME$i/cpuset.$dir" 2>/dev/null || true
@@ -138,11 +141,16 @@ import_images() { # import_images NODE ARCHIVE...: skips what the node has in th
   done
 }
 
+node_range_is_known() { kubectl get node "node$1" -o 'jsonpath={.spec.podCIDR}' >"$K/node$1/podcidr" && [[ -s $K/node$1/podcidr ]]; }
+
+node_is_ready() {
+  [[ $(kubectl get node "node$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
+}
+
 node_cni() { # the node's pod range comes from kube-controller-manager; CNI configuration and routes follow it
-  local i=$1 home=$K/node$1 range="" j
-  range_is_known() { range=$(kubectl get node "node$i" -o 'jsonpath={.spec.podCIDR}' 2>/dev/null) && [[ -n $range ]]; }
-  until_ok 900 "node $i's pod range" range_is_known
-  echo "$range" >"$home/podcidr"
+  local i=$1 home=$K/node$1 range j
+  until_ok 900 "node $i's pod range" node_range_is_known "$i"
+  range=$(cat "$home/podcidr")
   cat >"$home/cni/10-bridge.conflist" <<JSON
 {"cniVersion":"1.0.0","name":"br","plugins":[
  {"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":false,"hairpinMode":true,
@@ -151,7 +159,7 @@ node_cni() { # the node's pod range comes from kube-controller-manager; CNI conf
 JSON
   ip route replace "$range" via "$(node_ip "$i")"
   for j in $(nodes_up); do
-    [[ $j != "$i" && -f $K/node$j/podcidr ]] || continue
+    [[ $j != "$i" && -s $K/node$j/podcidr ]] || continue
     in_node "$i" ip route replace "$(cat "$K/node$j/podcidr")" via "$(node_ip "$j")"
     in_node "$j" ip route replace "$range" via "$(node_ip "$i")"
   done
@@ -215,8 +223,5 @@ YAML
     --cert-dir="$home/kubelet-certs" --hostname-override="node$i" --node-ip="$ip" ${KUBELET_EXTRA:-}
   daemon "$i" "kube-proxy$i" "$BIN/kube-proxy" --config="$home/proxy.yaml"
   node_cni "$i"
-  node_is_ready() {
-    [[ $(kubectl get node "node$i" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
-  }
-  until_ok 600 "node $i being Ready" node_is_ready
+  until_ok 600 "node $i being Ready" node_is_ready "$i"
 }

@@ -5,7 +5,7 @@
 VOLUMES=${VOLUMES:-8}
 
 storage_up() {
-  kubectl apply -f "$here/manifests/storageclass.yaml" >/dev/null
+  kubectl apply -f "$HERE/manifests/storageclass.yaml" >/dev/null
   local n
   for ((n = 1; n <= VOLUMES; n++)); do volume "$n"; done | kubectl apply -f - >/dev/null
 }
