@@ -29,7 +29,10 @@ flags() { # sets LDFLAGS, TAGS and CGO_ENABLED for a tool
       LDFLAGS+=" -X main.version=$(version runc github.com/opencontainers/runc) -linkmode external -extldflags=-static"
       TAGS="seccomp,netgo,osusergo" CGO_ENABLED=1 ;;
     helm)
-      LDFLAGS+=" -X helm.sh/helm/v3/internal/version.version=$(version helm helm.sh/helm/v3)" ;;
+      # `helm template` takes the newest Kubernetes from here.
+      local p=helm.sh/helm/v3/pkg/chartutil
+      LDFLAGS+=" -X helm.sh/helm/v3/internal/version.version=$(version helm helm.sh/helm/v3)"
+      LDFLAGS+=" -X $p.k8sVersionMajor=1 -X $p.k8sVersionMinor=$(version kubernetes k8s.io/kubernetes | cut -d. -f2)" ;;
   esac
   export CGO_ENABLED
 }
