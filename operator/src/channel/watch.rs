@@ -56,11 +56,23 @@ async fn converse(
             Target::Assigned(facts, assigned) => send(caller, &facts, &assigned, &mut held, outbox).await?,
             Target::Gone => return Err(Status::not_found("the pod is gone")),
         }
+        if !listen(&mut subscription, &mut requests).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes acknowledgements until another target is to be sent. False when the sidecar has closed the stream.
+async fn listen(
+    subscription: &mut Subscription,
+    requests: &mut Streaming<WatchRequest>,
+) -> Result<bool, Status> {
+    loop {
         tokio::select! {
-            () = subscription.changed() => {}
+            () = subscription.changed() => return Ok(true),
             request = requests.message() => {
-                let Some(request) = request? else { return Ok(()) };
-                acknowledge(&subscription, request)?;
+                let Some(request) = request? else { return Ok(false) };
+                acknowledge(subscription, request)?;
             }
         }
     }

@@ -84,8 +84,6 @@ impl Distributor {
         if let Some(line) = state.lines.remove(uid) {
             line.target.send_replace(Target::Gone);
         }
-        drop(state);
-        self.shared.moved.notify_one();
     }
 
     /// The UIDs of all pods that are known.
@@ -105,8 +103,6 @@ impl Distributor {
         let mut state = self.state();
         let changed = state.distribution.publish(classes, observed, Instant::now());
         changed.iter().for_each(|uid| state.tell(uid));
-        drop(state);
-        self.shared.moved.notify_one();
         changed.len()
     }
 
@@ -148,7 +144,7 @@ impl Distributor {
         self.state().distribution.progress(key, Instant::now())
     }
 
-    /// Returns when anything has moved since the last call. For one waiter.
+    /// Returns when a pod has said something new since the last call. For one waiter.
     pub async fn moved(&self) {
         self.shared.moved.notified().await;
     }
