@@ -13,6 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -81,11 +82,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let serving = admin.clone().serve(address);
     tasks.spawn(async move { serving.await.context("health cannot be served") });
 
-    let certs = certificates(&client, &config, &mut tasks).await?;
+    let (certs, in_place) = certificates(&client, &config, &mut tasks).await?;
     let store = store(&config)?;
     serve_records(&config, Arc::clone(&store), &mut tasks).await?;
     let webhooks = serve_webhooks(&client, &config, &certs, stop.clone()).await?;
-    admin.serves.set(1);
+    tasks.spawn(ready(admin.clone(), in_place));
 
     let label = Label::new(client.clone(), &config.namespace, config.pod_name.clone());
     label.remove().await.context("this replica's own pod cannot be labelled")?;
@@ -119,7 +120,7 @@ async fn certificates(
     client: &Client,
     config: &Config,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<Certs> {
+) -> anyhow::Result<(Certs, watch::Receiver<usize>)> {
     let names = [&config.names.webhook_service, &config.names.channel_service];
     let names = names.into_iter().flat_map(|service| {
         let namespace = &config.namespace;
@@ -135,7 +136,8 @@ async fn certificates(
         mutating: config.names.webhook_configuration.clone(),
         validating: config.names.webhook_configuration.clone(),
     };
-    let keeping = bundle::keep(client.clone(), configurations, certs.roots());
+    let (count, in_place) = watch::channel(0);
+    let keeping = bundle::keep(client.clone(), configurations, certs.roots(), count);
     tasks.spawn(async {
         keeper.run().await;
         Ok(())
@@ -144,7 +146,15 @@ async fn certificates(
         keeping.await;
         Ok(())
     });
-    Ok(certs)
+    Ok((certs, in_place))
+}
+
+/// Ready is who can be called: once the API server has the roots that the webhooks' certificate comes from.
+async fn ready(admin: Admin, mut in_place: watch::Receiver<usize>) -> anyhow::Result<()> {
+    // Their keeper lives as long as the operator.
+    drop(in_place.wait_for(|count| *count == bundle::CONFIGURATIONS).await);
+    admin.serves.set(1);
+    std::future::pending().await
 }
 
 fn store(config: &Config) -> anyhow::Result<Arc<dyn ObjectStore>> {

@@ -32,13 +32,21 @@ pub struct Configurations {
     pub validating: String,
 }
 
-/// Keeps both up to date until it is dropped.
-pub async fn keep(client: Client, names: Configurations, roots: watch::Receiver<Arc<str>>) {
+/// How many configurations there are.
+pub const CONFIGURATIONS: usize = 2;
+
+/// Keeps both up to date until it is dropped. `in_place` counts those that have been, or that are not there.
+pub async fn keep(
+    client: Client,
+    names: Configurations,
+    roots: watch::Receiver<Arc<str>>,
+    in_place: watch::Sender<usize>,
+) {
     let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
     let validating = Api::<ValidatingWebhookConfiguration>::all(client);
     tokio::join!(
-        keep_one(mutating, names.mutating, roots.clone()),
-        keep_one(validating, names.validating, roots)
+        keep_one(mutating, names.mutating, roots.clone(), &in_place),
+        keep_one(validating, names.validating, roots, &in_place)
     );
 }
 
@@ -94,18 +102,29 @@ impl Configuration for ValidatingWebhookConfiguration {
     }
 }
 
-async fn keep_one<K: Configuration>(api: Api<K>, name: String, mut roots: watch::Receiver<Arc<str>>) {
+async fn keep_one<K: Configuration>(
+    api: Api<K>,
+    name: String,
+    mut roots: watch::Receiver<Arc<str>>,
+    in_place: &watch::Sender<usize>,
+) {
     let mut changes = watcher::watch_object(api.clone(), &name).default_backoff().boxed();
-    let mut found: Option<K> = None;
+    // Nothing until the API server has been asked.
+    let mut found: Option<Option<K>> = None;
+    let mut counted = false;
     loop {
         let bundle = Arc::clone(&roots.borrow_and_update());
-        let applied = match found.as_ref().and_then(|found| found.missing(&bundle)) {
+        let applied = match found.iter().flatten().find_map(|found| found.missing(&bundle)) {
             Some(patch) => apply(&api, &name, &patch).await,
             None => true,
         };
+        if applied && found.is_some() && !counted {
+            in_place.send_modify(|count| *count += 1);
+            counted = true;
+        }
         tokio::select! {
             change = changes.try_next() => match change {
-                Ok(now) => found = now.flatten(),
+                Ok(now) => found = Some(now.flatten()),
                 Err(error) => failed::<K>("not read", &error),
             },
             changed = roots.changed() => if changed.is_err() { return },

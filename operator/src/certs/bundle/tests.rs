@@ -121,8 +121,12 @@ async fn the_bundle_is_applied_and_applied_again_when_wiped_or_rotated() {
     let (cluster, client) = Cluster::new();
     let (roots, watched) = watch::channel(Arc::from("first root"));
     let names = Configurations { mutating: "chaperone".to_owned(), validating: "chaperone".to_owned() };
-    let keeper = tokio::spawn(keep(client, names, watched));
+    let (count, mut in_place) = watch::channel(0);
+    let keeper = tokio::spawn(keep(client, names, watched, count));
     cluster.until_bundles_are("first root").await;
+    // The validating one is not there.
+    let both = in_place.wait_for(|count| *count == CONFIGURATIONS);
+    timeout(SOON, both).await.expect("both counted").unwrap();
 
     cluster.configuration.lock().unwrap()["webhooks"][1]["clientConfig"] = json!({});
     cluster.changes.send(()).unwrap();
