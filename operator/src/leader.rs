@@ -118,7 +118,8 @@ impl Election {
     /// Looks until the Lease can be taken and is taken. None when told to stop.
     async fn campaign(&self, stop: &CancellationToken) -> Option<Held> {
         let mut observed = Observed::default();
-        loop {
+        // A Lease that this replica has just released must not be taken again by it.
+        while !stop.is_cancelled() {
             match self.attempt(&mut observed).await {
                 Ok(Some(held)) => return Some(held),
                 Ok(None) => {}
@@ -129,6 +130,7 @@ impl Election {
                 () = sleep(LOOK) => {}
             }
         }
+        None
     }
 
     async fn attempt(&self, observed: &mut Observed) -> Result<Option<Held>, LeaseError> {

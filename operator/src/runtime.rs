@@ -214,9 +214,13 @@ async fn lead(leading: Leading, term: Term) {
     leading.admin.leads.set(1);
     if let Err(error) = serve_term(&leading, &term).await {
         error!(error = format!("{error:#}"), "this replica cannot lead");
+        unlabel(&leading.label).await;
     }
     leading.admin.leads.set(0);
-    if let Err(error) = leading.label.remove().await {
+}
+
+async fn unlabel(label: &Label) {
+    if let Err(error) = label.remove().await {
         warn!(error = %error, "the leader's label stays until the next leader removes it");
     }
 }
@@ -246,7 +250,12 @@ async fn serve_term(leading: &Leading, term: &Term) -> anyhow::Result<()> {
     let channel = listen::serve(listener, tls, service.into_router(), term.ended.clone(), CHANNEL);
     label.give().await.context("this replica's pod cannot be labelled")?;
     info!(epoch = term.epoch, "the control channel is open");
-    tokio::join!(channel, controller::run(parts, term.ended.clone()));
+    // Sidecars are sent elsewhere while the last streams are closed.
+    let unlabelled = async {
+        term.ended.cancelled().await;
+        unlabel(label).await;
+    };
+    tokio::join!(channel, controller::run(parts, term.ended.clone()), unlabelled);
     Ok(())
 }
 

@@ -20,9 +20,10 @@ use crate::{
     policy::{Documents, PodIdentity},
 };
 
-/// The first pause before another attempt, and the longest.
+/// The first pause before another attempt, and the longest: a leader that was killed is followed by another after
+/// 6 s, and new pods wait for it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How to reach the operator.
 #[derive(Clone, Debug)]

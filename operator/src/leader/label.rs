@@ -8,11 +8,11 @@ use kube::{
 use serde_json::{Value, json};
 
 /// Carried by the leader's pod alone.
-pub const LEADER: &str = "chaperone.dev/leader";
+pub(crate) const LEADER: &str = "chaperone.dev/leader";
 
 /// This replica's pod and its siblings.
 #[derive(Clone)]
-pub struct Label {
+pub(crate) struct Label {
     pods: Api<Pod>,
     own: Option<String>,
 }
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Label {
 impl Label {
     /// The label on the pod `own` in `namespace`; outside a cluster there is no such pod.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, own: Option<String>) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, own: Option<String>) -> Self {
         Self { pods: Api::namespaced(client, namespace), own }
     }
 
@@ -34,7 +34,7 @@ impl Label {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn remove(&self) -> Result<(), kube::Error> {
+    pub(crate) async fn remove(&self) -> Result<(), kube::Error> {
         match &self.own {
             Some(own) => self.set(own, &Value::Null).await,
             None => Ok(()),
@@ -45,7 +45,7 @@ impl Label {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn remove_from_others(&self) -> Result<(), kube::Error> {
+    pub(crate) async fn remove_from_others(&self) -> Result<(), kube::Error> {
         for pod in self.pods.list_metadata(&ListParams::default().labels(LEADER)).await? {
             if Some(pod.name_any()) != self.own {
                 self.set(&pod.name_any(), &Value::Null).await?;
@@ -58,7 +58,7 @@ impl Label {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn give(&self) -> Result<(), kube::Error> {
+    pub(crate) async fn give(&self) -> Result<(), kube::Error> {
         match &self.own {
             Some(own) => self.set(own, &json!("true")).await,
             None => Ok(()),

@@ -95,6 +95,7 @@ async fn a_stopped_leader_hands_over_at_once_with_a_greater_epoch() {
     let two = second.recv().await.unwrap();
     assert!(before.elapsed() <= LOOK * 2);
     assert!(two.epoch > one.epoch);
+    assert!(first.recv().await.is_none(), "it led again after it was told to stop");
     stop_second.cancel();
 }
 
