@@ -22,6 +22,11 @@ compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib
 compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-common-"$(apt-cache show libclang-dev 2>/dev/null | sed -n 's/^Depends: libclang-\([0-9]*\)-dev.*/\1/p' | head -n 1)"-dev)
 # postgresql-common brings its .mk only with the server's development files; the server itself is what counts.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && missing=("${missing[@]/postgresql/}")
+# What the driver tests run on; by command, since a machine may have them from elsewhere.
+for entry in nodejs:node npm:npm maven:mvn default-jdk-headless:javac; do
+  command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}")
+done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 wanted=()
 for package in "${missing[@]}"; do [[ -z $package ]] || wanted+=("$package"); done
 

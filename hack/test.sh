@@ -16,6 +16,8 @@ part() { # part NAME COMMAND...
 part check hack/check.sh
 heading "unit and protocol tests"
 part unit cargo test --workspace --exclude chaperone-e2e --locked
+# With the sidecar that was just built for its own tests.
+CHAPERONE_SIDECAR=$target/debug/chaperone-sidecar part drivers hack/drivers.sh
 heading "charts"
 part chart charts/test.sh
 part binaries hack/binaries.sh
