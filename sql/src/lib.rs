@@ -12,11 +12,13 @@ pub mod builtins;
 mod catalog;
 mod facts;
 mod lex;
+mod lift;
 mod scope;
 mod syntax;
 
 pub use catalog::{Catalog, CatalogError, Needs, Question};
 pub use facts::{Effect, Facts, Reason, Refused, Unready, Unresolved, UnresolvedKind, facts, function_call};
 pub use lex::template;
+pub use lift::{Lift, Pinned};
 pub use scope::{Doubt, Prediction, Prepared, Scope, SessionNames};
 pub use syntax::{Statement, Syntax, SyntaxError, SyntaxErrorKind, Tag, parse};
