@@ -13,7 +13,7 @@ use std::{path::PathBuf, time::Duration};
 pub use link::{Link, LinkError};
 pub use record::{Upload, UploadError};
 use tokio::{sync::watch as state, time::sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     credentials::Credentials,
@@ -54,6 +54,11 @@ impl Pause {
     pub(crate) const fn reset(&mut self) {
         self.0 = PAUSE_MIN;
     }
+
+    /// Whether nothing has failed since the last success: what follows says the same again.
+    pub(crate) fn is_first(&self) -> bool {
+        self.0 == PAUSE_MIN
+    }
 }
 
 /// Follows the operator's documents for ever. `identity` is told as soon as the operator says whose this is.
@@ -65,12 +70,14 @@ pub async fn follow_documents(
     let mut pause = Pause::new();
     let mut watcher = watch::Watcher::new(documents, identity);
     loop {
-        match watcher.run(&link).await {
-            Ok(()) => info!("the operator closed the document stream"),
-            Err(error) => warn!(error = %error, "the document stream broke"),
-        }
+        let ended = watcher.run(&link).await;
         if watcher.take_progress() {
             pause.reset();
+        }
+        match ended {
+            Ok(()) => info!("the operator closed the document stream"),
+            Err(error) if pause.is_first() => warn!(error = %error, "the document stream broke"),
+            Err(error) => debug!(error = %error, "the document stream is not back yet"),
         }
         pause.rest().await;
     }
