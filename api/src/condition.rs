@@ -1,5 +1,7 @@
 //! Conditions: pure functions over a list of them.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// The spec makes sense.
@@ -11,6 +13,9 @@ pub const PROGRAMMED: &str = "Programmed";
 /// All of the others.
 pub const READY: &str = "Ready";
 
+/// The longest message, in characters.
+const MESSAGE: usize = 2000;
+
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Say {
@@ -19,7 +24,7 @@ pub struct Say {
     /// True, False, or Unknown when none.
     pub status: Option<bool>,
     /// One word in CamelCase.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For people.
     pub message: String,
 }
@@ -28,13 +33,19 @@ impl Say {
     /// A condition that holds.
     #[must_use]
     pub fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(true), reason, message: message.into() }
+        Self { kind, status: Some(true), reason: reason.into(), message: message.into() }
     }
 
     /// A condition that does not hold.
     #[must_use]
     pub fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(false), reason, message: message.into() }
+        Self { kind, status: Some(false), reason: reason.into(), message: message.into() }
+    }
+
+    /// A condition of which nothing is known yet.
+    #[must_use]
+    pub fn unknown(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status: None, reason: reason.into(), message: message.into() }
     }
 }
 
@@ -50,14 +61,22 @@ pub fn set(conditions: &mut Vec<Condition>, say: Say, generation: i64, now: Time
     let condition = Condition {
         type_: say.kind.to_owned(),
         status: status.to_owned(),
-        reason: say.reason.to_owned(),
-        message: say.message,
+        reason: say.reason.into_owned(),
+        message: shortened(say.message),
         observed_generation: Some(generation),
         last_transition_time: since.unwrap_or(now),
     };
     match old {
         Some(old) => *old = condition,
         None => conditions.push(condition),
+    }
+}
+
+/// The API server takes no longer message than 32 KiB, and nobody reads one.
+fn shortened(message: String) -> String {
+    match message.char_indices().nth(MESSAGE) {
+        None => message,
+        Some(_) => message.chars().take(MESSAGE).chain(['…']).collect(),
     }
 }
 
@@ -78,32 +97,11 @@ pub fn ready(conditions: &[Condition]) -> Say {
         || Say::yes(READY, "Ready", "everything is in place"),
         |c| Say {
             kind: READY,
-            status: Some(false),
-            reason: reason_of(&c.reason),
+            status: if c.status == "Unknown" { None } else { Some(false) },
+            reason: c.reason.clone().into(),
             message: c.message.clone(),
         },
     )
-}
-
-/// Reasons are a fixed vocabulary; a reason of another version is named as such.
-fn reason_of(reason: &str) -> &'static str {
-    const KNOWN: [&str; 14] = [
-        "Invalid",
-        "UnknownField",
-        "Conflicted",
-        "SecretNotFound",
-        "SecretForbidden",
-        "SecretKeyMissing",
-        "CaBundleNotFound",
-        "CaBundleForbidden",
-        "CaBundleInvalid",
-        "ConnectionNotFound",
-        "NamespaceNotAllowed",
-        "PodsPending",
-        "PodsStale",
-        "Pending",
-    ];
-    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("NotReady")
 }
 
 #[cfg(test)]
@@ -122,6 +120,21 @@ mod tests {
         assert_eq!(conditions[0].last_transition_time, at(1));
         set(&mut conditions, Say::no(ACCEPTED, "Invalid", "c"), 3, at(3));
         assert_eq!((conditions.len(), conditions[0].last_transition_time.clone()), (1, at(3)));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut conditions = Vec::new();
+        set(&mut conditions, Say::no(ACCEPTED, "Invalid", "ä".repeat(MESSAGE + 1)), 1, at(1));
+        assert_eq!(conditions[0].message.chars().count(), MESSAGE + 1);
+        assert!(conditions[0].message.ends_with('…'));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_false() {
+        let mut conditions = Vec::new();
+        set(&mut conditions, Say::unknown(RESOLVED_REFS, "Pending", "not read yet"), 1, at(1));
+        assert_eq!(ready(&conditions).status, None);
     }
 
     #[test]

@@ -9,5 +9,5 @@ pub use access_policy::{
 };
 pub use connection::{
     Agent, AllowedNamespaces, CaBundle, Connection, ConnectionSpec, ConnectionStatus, Credential,
-    Environment, KeyRef, Postgres, Protocol, SecretCredential, TlsMode, Upstream, UpstreamTls,
+    Environment, KeyRef, Nothing, Postgres, Protocol, SecretCredential, TlsMode, Upstream, UpstreamTls,
 };

@@ -1,8 +1,8 @@
 //! `decide`: the one function that says yes or no.
 
 use crate::{
-    Access, Allow, Baseline, Caller, Columns, ConnectionDocument, Denial, Generation, Missing, Object,
-    PolicyDocument, Rule, RuleRef, RuleVerdict, Scope, SqlRule, Verb, Verdict, Via, ViaKind,
+    Access, Allow, Baseline, Caller, Columns, ConnectionDocument, Denial, Generation, Matches, Missing,
+    Object, PolicyDocument, Rule, RuleRef, RuleVerdict, Scope, SqlRule, Verb, Verdict, Via, ViaKind,
 };
 
 /// What is asked.
@@ -25,6 +25,8 @@ pub enum Action<'a> {
     Statement(&'a [Access]),
     /// Only move the protocol along.
     Protocol(Protocol),
+    /// Pass bytes that nobody looks at.
+    Opaque,
 }
 
 /// Frames without a statement of their own. They are meaningful only about statements that were decided,
@@ -50,13 +52,20 @@ pub fn decide(connection: &ConnectionDocument, request: &Request<'_>) -> Verdict
         return Verdict::Deny(denial);
     }
     let mut rules = Vec::new();
-    if let Action::Statement(accesses) = request.action {
-        for access in accesses {
-            match decide_access(connection, access) {
-                Ok(allowed) => rules.extend(allowed),
-                Err(refused) => return Verdict::Deny(refused.denial(access)),
+    match request.action {
+        Action::Statement(accesses) => {
+            for access in accesses {
+                match decide_access(connection, access) {
+                    Ok(allowed) => rules.extend(allowed),
+                    Err(refused) => return Verdict::Deny(refused.denial(access)),
+                }
             }
         }
+        Action::Protocol(_) => {}
+        Action::Opaque => match decide_opaque(connection) {
+            Ok(allowed) => rules = allowed,
+            Err(missing) => return Verdict::Deny(Denial { access: None, missing }),
+        },
     }
     rules.sort();
     rules.dedup();
@@ -103,10 +112,24 @@ impl Refused {
     }
 }
 
+/// The rules that allow sessions whose bytes nobody looks at. A rule about statements says nothing about them.
+fn decide_opaque(connection: &ConnectionDocument) -> Result<Vec<RuleRef>, Missing> {
+    let about = |verdict| {
+        let rules = connection.policies.iter().flat_map(|p| p.rules.iter().map(move |rule| (p, rule)));
+        rules.filter(move |(_, rule)| rule.verdict == verdict && rule.matches == Matches::Opaque)
+    };
+    if let Some((policy, rule)) = about(RuleVerdict::Deny).next() {
+        return Err(Missing::Rule { rule: reference(policy, rule), message: rule.message.clone() });
+    }
+    let allowed: Vec<RuleRef> =
+        about(RuleVerdict::Allow).map(|(policy, rule)| reference(policy, rule)).collect();
+    if allowed.is_empty() { Err(Missing::Allow) } else { Ok(allowed) }
+}
+
 /// The rules that allow one access, or what is missing.
 fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Refused> {
-    for (policy, rule) in rules_of(connection, RuleVerdict::Deny) {
-        if matches_any_column(&rule.sql, access) {
+    for (policy, rule, sql) in rules_of(connection, RuleVerdict::Deny) {
+        if matches_any_column(sql, access) {
             let rule_ref = reference(policy, rule);
             return Err(Missing::Rule { rule: rule_ref, message: rule.message.clone() }.into());
         }
@@ -120,13 +143,17 @@ fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec
     allow_directly(connection, access)
 }
 
+/// The rules about statements with this verdict.
 fn rules_of(
     connection: &ConnectionDocument,
     verdict: RuleVerdict,
-) -> impl Iterator<Item = (&PolicyDocument, &Rule)> {
+) -> impl Iterator<Item = (&PolicyDocument, &Rule, &SqlRule)> {
     let pairs =
         connection.policies.iter().flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
-    pairs.filter(move |(_, rule)| rule.verdict == verdict)
+    pairs.filter_map(move |(policy, rule)| match &rule.matches {
+        Matches::Sql(sql) if rule.verdict == verdict => Some((policy, rule, sql)),
+        Matches::Sql(_) | Matches::Opaque => None,
+    })
 }
 
 fn reference(policy: &PolicyDocument, rule: &Rule) -> RuleRef {
@@ -139,15 +166,15 @@ fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Ve
     let mut unfiltered = None;
     let mut open = OpenColumns::of(&access.columns);
     let mut matched = false;
-    for (policy, rule) in rules_of(connection, RuleVerdict::Allow) {
-        if !matches_object(&rule.sql, access) {
+    for (policy, rule, sql) in rules_of(connection, RuleVerdict::Allow) {
+        if !matches_object(sql, access) {
             continue;
         }
-        if rule.sql.where_required && changes_rows(access.verb) && !access.filtered {
+        if sql.where_required && changes_rows(access.verb) && !access.filtered {
             unfiltered = Some(reference(policy, rule));
             continue;
         }
-        if open.cover(&rule.sql) {
+        if open.cover(sql) {
             matched = true;
             used.push(reference(policy, rule));
         }
@@ -219,8 +246,8 @@ fn covering_step(connection: &ConnectionDocument, access: &Access) -> Option<Vec
     }
     access.via.iter().find_map(|step| {
         rules_of(connection, RuleVerdict::Allow)
-            .find(|(_, rule)| covers(&rule.sql, step, access))
-            .map(|(policy, rule)| vec![reference(policy, rule)])
+            .find(|(_, _, sql)| covers(sql, step, access))
+            .map(|(policy, rule, _)| vec![reference(policy, rule)])
     })
 }
 

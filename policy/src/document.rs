@@ -45,7 +45,7 @@ pub enum DecodeError {
 
 impl Document {
     /// Features that this build understands.
-    pub const FEATURES: [&'static str; 1] = ["postgres"];
+    pub const FEATURES: [&'static str; 2] = ["postgres", "opaque"];
 
     /// Reads a document and refuses what this build does not understand.
     ///
@@ -126,6 +126,22 @@ pub struct ConnectionDocument {
 }
 
 impl ConnectionDocument {
+    /// Whether sessions log in upstream with a credential of ours.
+    #[must_use]
+    pub const fn has_credential(&self) -> bool {
+        match self.protocol {
+            UpstreamProtocol::Postgres => true,
+            UpstreamProtocol::Opaque => false,
+        }
+    }
+
+    /// Whether any rule allows anything here. Without one nothing is possible, and no credential is needed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let mut rules = self.policies.iter().flat_map(|policy| &policy.rules);
+        self.problem.is_none() && rules.any(|rule| rule.verdict == RuleVerdict::Allow)
+    }
+
     /// The most that any policy asks to be recorded.
     #[must_use]
     pub fn recording(&self) -> Recording {
@@ -144,6 +160,8 @@ impl ConnectionDocument {
 pub enum UpstreamProtocol {
     /// PostgreSQL's protocol 3.
     Postgres,
+    /// Bytes that nobody looks at.
+    Opaque,
 }
 
 /// Where an upstream is and how it is reached.
@@ -264,9 +282,18 @@ pub struct Rule {
     /// What it says about what it matches.
     pub verdict: RuleVerdict,
     /// What it matches.
-    pub sql: SqlRule,
+    pub matches: Matches,
     /// Told to the client when the rule denies.
     pub message: Option<String>,
+}
+
+/// What a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Matches {
+    /// Accesses of statements.
+    Sql(SqlRule),
+    /// Sessions as a whole, whose bytes nobody looks at.
+    Opaque,
 }
 
 /// What a rule says.

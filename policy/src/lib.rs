@@ -17,7 +17,7 @@ mod verdict;
 pub use access::{Access, Columns, FunctionName, Object, RelationName, Via, ViaKind};
 pub use decide::{Action, Protocol, Request, decide};
 pub use document::{
-    Baseline, ConnectionDocument, DecodeError, DnsMode, Document, Durability, FORMAT, Generation,
+    Baseline, ConnectionDocument, DecodeError, DnsMode, Document, Durability, FORMAT, Generation, Matches,
     PolicyDocument, PostgresDocument, Recording, Rule, RuleVerdict, SqlRule, StatementRecording, TlsDocument,
     TlsMode, Upstream, UpstreamProtocol,
 };

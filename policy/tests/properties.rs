@@ -1,9 +1,11 @@
 //! What must hold for all rules and accesses, whatever they are.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 
 use chaperone_policy::{
-    Access, Action, Baseline, Caller, Columns, ConnectionDocument, Generation, NamePattern, Object,
+    Access, Action, Baseline, Caller, Columns, ConnectionDocument, Generation, Matches, NamePattern, Object,
     PolicyDocument, Recording, RelationName, RelationPattern, Request, Rule, RuleVerdict, Scope, SqlRule,
     TlsDocument, TlsMode, Upstream, UpstreamProtocol, Verb, Verdict, decide,
 };
@@ -24,7 +26,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             let columns =
                 columns.map(|c| c.into_iter().map(|t| NamePattern::parse(t).expect("a pattern")).collect());
             let sql = SqlRule { verbs, relations, columns, where_required: filter, ..SqlRule::default() };
-            Rule { name: "r".to_owned(), verdict, sql, message: None }
+            Rule { name: "r".to_owned(), verdict, matches: Matches::Sql(sql), message: None }
         },
     )
 }
@@ -107,12 +109,12 @@ proptest! {
             name: "all".to_owned(),
             verdict: RuleVerdict::Allow,
             message: None,
-            sql: SqlRule {
+            matches: Matches::Sql(SqlRule {
                 verbs: Verb::ALL.into_iter().collect::<BTreeSet<_>>(),
                 relations: vec![RelationPattern::parse("*.*").expect("a pattern")],
                 functions: vec![chaperone_policy::FunctionPattern::Any],
                 ..SqlRule::default()
-            },
+            }),
         };
         let with_everything = |rules: Vec<Rule>| connection(rules.into_iter().chain([everything.clone()]).collect());
         let denied = denies && !allows(&with_everything(only_denies), std::slice::from_ref(&access));

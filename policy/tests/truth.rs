@@ -1,10 +1,12 @@
 //! Truth tables that a security reviewer can read: `cases/*.yaml`.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use chaperone_policy::{
     Access, Action, Baseline, Caller, Columns, ConnectionDocument, FunctionName, FunctionPattern, Generation,
-    NamePattern, Object, PolicyDocument, Recording, RelationName, RelationPattern, Request, Rule,
+    Matches, NamePattern, Object, PolicyDocument, Recording, RelationName, RelationPattern, Request, Rule,
     RuleVerdict, Scope, SqlRule, TlsDocument, TlsMode, Upstream, UpstreamProtocol, Verb, VerbGroup, Verdict,
     Via, ViaKind, decide,
 };
@@ -22,6 +24,10 @@ struct Case {
     broken: Option<String>,
     #[serde(default)]
     problem: Option<String>,
+    /// Whether a session is asked for in which nothing is looked at.
+    #[serde(default)]
+    opaque: bool,
+    #[serde(default)]
     accesses: Vec<CaseAccess>,
     expect: Expect,
     /// Must be part of the refusal's detail.
@@ -35,6 +41,10 @@ struct CaseRule {
     #[serde(default)]
     name: String,
     verdict: RuleVerdict,
+    /// About sessions in which nothing is looked at, and not about statements.
+    #[serde(default)]
+    opaque: bool,
+    #[serde(default)]
     verbs: Vec<String>,
     #[serde(default)]
     relations: Vec<String>,
@@ -113,34 +123,30 @@ fn names(texts: &[String]) -> Vec<NamePattern> {
 
 impl CaseRule {
     fn compile(&self, index: usize) -> Rule {
+        Rule {
+            name: if self.name.is_empty() { format!("rule-{index}") } else { self.name.clone() },
+            verdict: self.verdict,
+            message: None,
+            matches: if self.opaque { Matches::Opaque } else { Matches::Sql(self.sql()) },
+        }
+    }
+
+    fn sql(&self) -> SqlRule {
         let verbs =
             self.verbs.iter().flat_map(|name| match (Verb::from_name(name), VerbGroup::from_name(name)) {
                 (Some(verb), _) => vec![verb],
                 (None, Some(group)) => group.verbs().to_vec(),
                 (None, None) => panic!("`{name}` is no verb"),
             });
-        Rule {
-            name: if self.name.is_empty() { format!("rule-{index}") } else { self.name.clone() },
-            verdict: self.verdict,
-            message: None,
-            sql: SqlRule {
-                verbs: verbs.collect::<BTreeSet<_>>(),
-                relations: self
-                    .relations
-                    .iter()
-                    .map(|t| RelationPattern::parse(t).expect("a pattern"))
-                    .collect(),
-                columns: self.columns.as_deref().map(names),
-                functions: self
-                    .functions
-                    .iter()
-                    .map(|t| FunctionPattern::parse(t).expect("a pattern"))
-                    .collect(),
-                settings: names(&self.settings),
-                channels: names(&self.channels),
-                schemas: names(&self.schemas),
-                where_required: self.where_required,
-            },
+        SqlRule {
+            verbs: verbs.collect::<BTreeSet<_>>(),
+            relations: self.relations.iter().map(|t| RelationPattern::parse(t).expect("a pattern")).collect(),
+            columns: self.columns.as_deref().map(names),
+            functions: self.functions.iter().map(|t| FunctionPattern::parse(t).expect("a pattern")).collect(),
+            settings: names(&self.settings),
+            channels: names(&self.channels),
+            schemas: names(&self.schemas),
+            where_required: self.where_required,
         }
     }
 }
@@ -201,7 +207,7 @@ fn verdict(case: &Case) -> Verdict {
         generation: Generation { epoch: 1, sequence: 1 },
         scope: Scope(1),
         caller: Caller(1),
-        action: Action::Statement(&accesses),
+        action: if case.opaque { Action::Opaque } else { Action::Statement(&accesses) },
     };
     decide(&connection(case), &request)
 }

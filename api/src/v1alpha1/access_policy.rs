@@ -7,6 +7,8 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Nothing;
+
 /// Who may do what on which Connections of this namespace. What no rule allows is refused.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -19,7 +21,8 @@ use serde::{Deserialize, Serialize};
     shortname = "cpol",
     category = "chaperone",
     derive = "PartialEq",
-    printcolumn = r#"{"name":"Rules","type":"string","jsonPath":".spec.rules[*].name"}"#,
+    doc = "Who may do what on which Connections of its namespace.",
+    printcolumn = r#"{"name":"Rules","type":"integer","jsonPath":".status.rules"}"#,
     printcolumn = r#"{"name":"Pods","type":"integer","jsonPath":".status.pods"}"#,
     printcolumn = r#"{"name":"Live","type":"integer","jsonPath":".status.podsOnGeneration"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
@@ -63,7 +66,14 @@ pub struct Subject {
     pub service_accounts: Vec<String>,
     /// Their namespaces. Default: this one. Others must be among the Connection's `allowedNamespaces`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 63)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [{
+            "rule": "!('*' in self)",
+            "message": "`*` is not possible; name each namespace, or leave the list out for this one"
+        }])
+    )]
     pub namespaces: Option<Vec<String>>,
     /// Narrows to pods that had these labels at admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +85,7 @@ pub struct Subject {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelSelector {
     /// Keys and values.
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -106,17 +116,31 @@ pub enum Baseline {
     None,
 }
 
-/// One rule.
+/// One rule. Exactly one of `sql` and `opaque` says what it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.sql) != has(self.opaque)",
+        "message": "set exactly one of `sql: {verbs: [...], ...}` and `opaque: {}`"
+    },
+    {
+        "rule": "self.verdict != 'Deny' || !has(self.sql) || !has(self.sql.where)",
+        "message": "`where` narrows an Allow; a Deny cannot have it: leave it out"
+    }
+]))]
 pub struct Rule {
     /// Unique within the policy; refusals and records name it.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// What it says about what it matches.
     pub verdict: RuleVerdict,
-    /// What it matches.
-    pub sql: Sql,
+    /// Statements on Connections of protocol Postgres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<Sql>,
+    /// Whole sessions on Connections of protocol Opaque: nothing in them is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opaque: Option<Nothing>,
     /// Told to the client when the rule denies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -220,6 +244,9 @@ pub struct AccessPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// How many rules it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<i32>,
     /// How many pods it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<i32>,

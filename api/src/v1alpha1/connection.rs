@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
     shortname = "cconn",
     category = "chaperone",
     derive = "PartialEq",
+    doc = "One upstream that agents may be given access to.",
     printcolumn = r#"{"name":"Protocol","type":"string","jsonPath":".spec.protocol"}"#,
     printcolumn = r#"{"name":"Upstream","type":"string","jsonPath":".spec.upstream.host"}"#,
     printcolumn = r#"{"name":"Pods","type":"integer","jsonPath":".status.pods"}"#,
@@ -31,10 +32,24 @@ use serde::{Deserialize, Serialize};
     )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self.protocol != 'Postgres' || has(self.postgres)",
-    "message": "protocol Postgres needs the block `postgres: {database: NAME}`"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.protocol == 'Postgres' ? has(self.postgres) : !has(self.postgres)",
+        "message": "protocol Postgres needs the block `postgres: {database: NAME}`; no other protocol has it"
+    },
+    {
+        "rule": "self.protocol != 'Postgres' || has(self.credential.secretRef)",
+        "message": "protocol Postgres needs `credential: {secretRef: {name: SECRET}}`"
+    },
+    {
+        "rule": "self.protocol != 'Opaque' || has(self.credential.none)",
+        "message": "protocol Opaque logs nobody in: write `credential: {none: {}}`"
+    },
+    {
+        "rule": "self.protocol != 'Opaque' || !has(self.upstream.tls)",
+        "message": "protocol Opaque passes bytes as they are: leave `upstream.tls` out, agents speak TLS themselves"
+    }
+]))]
 pub struct ConnectionSpec {
     /// What is spoken there.
     pub protocol: Protocol,
@@ -58,6 +73,9 @@ pub struct ConnectionSpec {
 pub enum Protocol {
     /// PostgreSQL, servers 13 to 18.
     Postgres,
+    /// Bytes pass to exactly this host and port without being looked at. For what has no protocol of its own
+    /// here yet, and for upstreams that agents log in to by themselves. Needs a rule with `opaque: {}`.
+    Opaque,
 }
 
 /// Where an upstream is.
@@ -65,7 +83,13 @@ pub enum Protocol {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upstream {
     /// A fully qualified name, or an IP address.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self.contains('.') || self.contains(':') || self == 'localhost'",
+            "message": "must be a fully qualified name such as `orders.prod.svc.cluster.local`, or an IP address"
+        }])
+    )]
     pub host: String,
     /// TCP port.
     #[schemars(range(min = 1, max = 65535))]
@@ -78,6 +102,10 @@ pub struct Upstream {
 /// TLS towards an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.caBundle) || self.mode in ['VerifyCA', 'VerifyFull']",
+    "message": "`caBundle` is used only with `mode: VerifyCA` or `VerifyFull`; leave it out or change the mode"
+}]))]
 pub struct UpstreamTls {
     /// How much is verified. Default: VerifyFull.
     #[serde(default)]
@@ -107,7 +135,7 @@ pub enum TlsMode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "has(self.configMapRef) != has(self.secretRef)",
-    "message": "set exactly one of `configMapRef` and `secretRef`"
+    "message": "set exactly one of `configMapRef: {name: NAME, key: KEY}` and `secretRef: {name: NAME, key: KEY}`"
 }]))]
 pub struct CaBundle {
     /// In a ConfigMap of this namespace.
@@ -143,13 +171,26 @@ pub struct Postgres {
     pub extra_databases: Vec<String>,
 }
 
-/// How Chaperone logs in upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How Chaperone logs in upstream. Exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.secretRef) != has(self.none)",
+    "message": "set exactly one of `secretRef: {name: SECRET}` and `none: {}`"
+}]))]
 pub struct Credential {
     /// Username and password in a Secret of this namespace. A changed Secret counts at the next login.
-    pub secret_ref: SecretCredential,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretCredential>,
+    /// Nobody is logged in. For protocol Opaque.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<Nothing>,
 }
+
+/// Chosen by being there; has no fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
 
 /// Username and password in a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -204,7 +245,14 @@ pub enum Environment {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowedNamespaces {
     /// Their names.
-    #[schemars(length(max = 256), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(
+        length(max = 256),
+        inner(length(min = 1, max = 63)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [{
+            "rule": "!('*' in self)",
+            "message": "`*` is not possible; name each namespace"
+        }])
+    )]
     pub names: Vec<String>,
 }
 
