@@ -1,24 +1,22 @@
 //! Everything that one pod may see, as one document.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use api::{
     AccessPolicySpec, ConnectionSpec, FieldError,
-    v1alpha1::{self as v1, ConnectionRefs},
+    v1alpha1::{self as v1},
 };
 use aws_lc_rs::digest::{SHA256, digest as sha256};
 use policy::{
-    Baseline, ConnectionDocument, DnsMode, Document, Durability, FORMAT, PolicyDocument, PostgresDocument,
-    Recording, StatementRecording, TlsDocument, TlsMode, Upstream, UpstreamProtocol,
+    ConnectionDocument, DnsMode, Document, FORMAT, PostgresDocument, TlsDocument, TlsMode, Upstream,
+    UpstreamProtocol,
 };
 use serde_json::Value;
 
 use crate::{
-    Pod, rules,
-    select::{concerns, may_use, refers, split},
+    Pod, conflict,
+    governing::Policy,
+    select::{may_use, split},
     validate,
 };
 
@@ -68,17 +66,8 @@ pub struct Inputs<'a> {
 /// The document of one pod. Pods that policies cannot tell apart get equal documents.
 #[must_use]
 pub fn document(inputs: &Inputs<'_>, pod: &Pod) -> Document {
-    let mut connections: Vec<ConnectionDocument> =
-        inputs.connections.iter().filter_map(|input| connection(inputs, input, pod)).collect();
-    connections.sort_by(|one, two| one.name.cmp(&two.name));
-    mark_conflicts(&mut connections, pod);
-    Document {
-        format: FORMAT,
-        features: vec!["postgres".to_owned()],
-        stale_after_seconds: inputs.stale_after_seconds,
-        dns: inputs.dns,
-        connections,
-    }
+    let compiled = Compiled::new(inputs);
+    compiled.document(&compiled.class(pod))
 }
 
 /// The SHA-256 that addresses encoded documents.
@@ -87,44 +76,169 @@ pub fn digest(document: &[u8]) -> [u8; 32] {
     sha256(&SHA256, document).as_ref().try_into().unwrap_or_default()
 }
 
-/// One Connection for one pod; none when the pod may not see it.
-fn connection(inputs: &Inputs<'_>, input: &ConnectionInput<'_>, pod: &Pod) -> Option<ConnectionDocument> {
-    let (owner, name) = split(input.key);
-    let wanted = match &pod.connections {
-        Some(keys) => keys.iter().any(|key| key == input.key),
-        None => owner == pod.namespace,
-    };
-    // An unreadable Connection has neither a host to be found by nor a policy to be governed by.
-    let spec = input.spec.ok().filter(|spec| validate::connection(spec).is_empty())?;
-    if !wanted || !may_use(spec, owner, &pod.namespace) {
-        return None;
+/// What a pod's document depends on: which Connections it may see, and which policies govern it on each. Not
+/// its labels: a thousand pods that policies cannot tell apart are one class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// Whether the pods name their Connections.
+    named: bool,
+    /// Connections and the policies on them, by their places in [`Compiled`].
+    connections: Vec<(usize, Vec<usize>)>,
+}
+
+/// Resources, each compiled once for all pods.
+#[derive(Debug)]
+pub struct Compiled<'a> {
+    connections: Vec<Connection<'a>>,
+    policies: Vec<Policy<'a>>,
+    by_key: BTreeMap<&'a str, usize>,
+    by_namespace: BTreeMap<&'a str, Vec<usize>>,
+    dns: DnsMode,
+    stale_after_seconds: u64,
+}
+
+/// A Connection that makes sense.
+#[derive(Debug)]
+struct Connection<'a> {
+    key: &'a str,
+    owner: &'a str,
+    spec: &'a ConnectionSpec,
+    /// As it is for everybody, without policies.
+    document: ConnectionDocument,
+    /// The policies that are about it, by their places.
+    policies: Vec<usize>,
+}
+
+impl<'a> Compiled<'a> {
+    /// Compiles everything.
+    #[must_use]
+    pub fn new(inputs: &Inputs<'a>) -> Self {
+        let mut policies: Vec<Policy<'a>> = inputs.policies.iter().map(Policy::new).collect();
+        policies.sort_by_key(|policy| policy.key);
+        let mut connections: Vec<Connection<'a>> =
+            inputs.connections.iter().filter_map(|input| Connection::new(input, &policies)).collect();
+        connections.sort_by_key(|connection| connection.key);
+        let by_key =
+            connections.iter().enumerate().map(|(index, connection)| (connection.key, index)).collect();
+        let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, connection) in connections.iter().enumerate() {
+            by_namespace.entry(connection.owner).or_default().push(index);
+        }
+        let Inputs { connections: _, policies: _, dns, stale_after_seconds } = *inputs;
+        Self { connections, policies, by_key, by_namespace, dns, stale_after_seconds }
     }
-    let policies = inputs.policies.iter().filter_map(|policy| {
-        let (namespace, _) = split(policy.key);
-        (namespace == owner).then(|| self::policy(policy, name, input.labels, pod)).flatten()
-    });
-    let mut policies: Vec<PolicyDocument> = policies.collect();
-    policies.sort_by(|one, two| one.name.cmp(&two.name));
-    let tls = spec.upstream.tls.clone().unwrap_or_default();
-    let tls = TlsDocument { mode: tls_mode(tls.mode), ca_bundle: input.ca_bundle.map(str::to_owned) };
-    let postgres = spec.postgres.as_ref().map(|postgres| PostgresDocument {
-        database: postgres.database.clone(),
-        extra_databases: postgres.extra_databases.clone(),
-    });
-    let protocol = match spec.protocol {
-        v1::Protocol::Postgres => UpstreamProtocol::Postgres,
+
+    /// A pod's class.
+    #[must_use]
+    pub fn class(&self, pod: &Pod) -> Class {
+        let mut wanted: Vec<usize> = match &pod.connections {
+            Some(keys) => keys.iter().filter_map(|key| self.by_key.get(key.as_str())).copied().collect(),
+            None => self.by_namespace.get(pod.namespace.as_str()).cloned().unwrap_or_default(),
+        };
+        wanted.sort_unstable();
+        wanted.dedup();
+        let connections = wanted.into_iter().filter_map(|index| {
+            let connection = self.connections.get(index)?;
+            may_use(connection.spec, connection.owner, &pod.namespace)
+                .then(|| (index, self.governing(connection, pod)))
+        });
+        Class { named: pod.connections.is_some(), connections: connections.collect() }
+    }
+
+    /// The policies that govern a pod on a Connection.
+    fn governing(&self, connection: &Connection<'a>, pod: &Pod) -> Vec<usize> {
+        let concerns = |index: &&usize| self.policies.get(**index).is_some_and(|policy| policy.concerns(pod));
+        connection.policies.iter().filter(concerns).copied().collect()
+    }
+
+    /// A class's document.
+    #[must_use]
+    pub fn document(&self, class: &Class) -> Document {
+        let chosen = class.connections.iter().filter_map(|(index, policies)| {
+            let connection = self.connections.get(*index)?;
+            let protocol = connection.document.protocol;
+            let policies = policies.iter().filter_map(|index| self.policies.get(*index));
+            let policies = policies.map(|policy| policy.document(protocol)).collect();
+            Some(ConnectionDocument { policies, ..connection.document.clone() })
+        });
+        let mut connections: Vec<ConnectionDocument> = chosen.collect();
+        let problems = conflict::find(&connections.iter().collect::<Vec<_>>(), class.named);
+        for (connection, problem) in connections.iter_mut().zip(problems) {
+            connection.problem = connection.problem.take().or(problem);
+        }
+        let speaks = |protocol| connections.iter().any(|connection| connection.protocol == protocol);
+        let features = [(UpstreamProtocol::Postgres, "postgres"), (UpstreamProtocol::Opaque, "opaque")];
+        let features = features.into_iter().filter(|(protocol, _)| speaks(*protocol));
+        Document {
+            format: FORMAT,
+            features: features.map(|(_, name)| name.to_owned()).collect(),
+            stale_after_seconds: self.stale_after_seconds,
+            dns: self.dns,
+            connections,
+        }
+    }
+
+    /// The Connections that pods of their own namespace cannot tell apart, unless they name one, and why.
+    #[must_use]
+    pub fn conflicts(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for indices in self.by_namespace.values() {
+            let here: Vec<&ConnectionDocument> = indices
+                .iter()
+                .filter_map(|index| self.connections.get(*index))
+                .map(|connection| &connection.document)
+                .collect();
+            let problems = conflict::find(&here, false);
+            let conflicts =
+                here.iter().zip(problems).filter_map(|(c, problem)| Some((c.name.clone(), problem?)));
+            found.extend(conflicts);
+        }
+        found
+    }
+}
+
+impl<'a> Connection<'a> {
+    /// None when it makes no sense: it has neither a host to be found by nor a policy to be governed by.
+    fn new(input: &ConnectionInput<'a>, policies: &[Policy<'a>]) -> Option<Self> {
+        let spec = input.spec.ok().filter(|spec| validate::connection(spec).is_empty())?;
+        let (owner, name) = split(input.key);
+        let refers = |policy: &Policy<'_>| policy.is_about(owner, name, input.labels);
+        let policies = policies.iter().enumerate().filter(|(_, policy)| refers(policy));
+        Some(Self {
+            key: input.key,
+            owner,
+            spec,
+            document: connection_document(input, spec),
+            policies: policies.map(|(index, _)| index).collect(),
+        })
+    }
+}
+
+fn connection_document(input: &ConnectionInput<'_>, spec: &ConnectionSpec) -> ConnectionDocument {
+    let ConnectionSpec { protocol, upstream, postgres, credential: _, agent, allowed_namespaces: _ } = spec;
+    let tls = upstream.tls.clone().unwrap_or_default();
+    let (protocol, mode) = match protocol {
+        v1::Protocol::Postgres => (UpstreamProtocol::Postgres, tls_mode(tls.mode)),
+        // The agent speaks TLS itself, if at all.
+        v1::Protocol::Opaque => (UpstreamProtocol::Opaque, TlsMode::Disable),
     };
-    let host = spec.upstream.host.trim_end_matches('.').to_owned();
-    Some(ConnectionDocument {
+    ConnectionDocument {
         name: input.key.to_owned(),
         protocol,
-        upstream: Upstream { host, port: spec.upstream.port, tls },
+        upstream: Upstream {
+            host: upstream.host.trim_end_matches('.').to_owned(),
+            port: upstream.port,
+            tls: TlsDocument { mode, ca_bundle: input.ca_bundle.map(str::to_owned) },
+        },
         address: input.address,
-        agent_port: spec.agent.as_ref().and_then(|agent| agent.port),
-        postgres,
+        agent_port: agent.as_ref().and_then(|agent| agent.port),
+        postgres: postgres.as_ref().map(|postgres| PostgresDocument {
+            database: postgres.database.clone(),
+            extra_databases: postgres.extra_databases.clone(),
+        }),
         problem: input.problem.map(str::to_owned),
-        policies,
-    })
+        policies: Vec::new(),
+    }
 }
 
 const fn tls_mode(mode: v1::TlsMode) -> TlsMode {
@@ -133,99 +247,5 @@ const fn tls_mode(mode: v1::TlsMode) -> TlsMode {
         v1::TlsMode::Require => TlsMode::Require,
         v1::TlsMode::VerifyCa => TlsMode::VerifyCa,
         v1::TlsMode::VerifyFull => TlsMode::VerifyFull,
-    }
-}
-
-/// One policy on one Connection for one pod; none when it does not concern them.
-fn policy(
-    input: &PolicyInput<'_>,
-    connection: &str,
-    labels: &BTreeMap<String, String>,
-    pod: &Pod,
-) -> Option<PolicyDocument> {
-    let broken = |reason: String| PolicyDocument {
-        name: input.key.to_owned(),
-        generation: input.generation,
-        baseline: Baseline::None,
-        recording: Recording::default(),
-        rules: Vec::new(),
-        broken: Some(reason),
-    };
-    let spec = match input.spec {
-        Ok(spec) => spec,
-        // Whom it concerns cannot be read either: it denies to all.
-        Err(error) => {
-            return broken_concerns(input.raw, connection, labels).then(|| broken(error.to_string()));
-        }
-    };
-    let errors = validate::policy(spec);
-    let (namespace, _) = split(input.key);
-    if let Some(first) = errors.first() {
-        return broken_concerns(input.raw, connection, labels).then(|| broken(first.to_string()));
-    }
-    if !refers(&spec.connections, connection, labels) || !concerns(spec, namespace, pod) {
-        return None;
-    }
-    let rules = spec.rules.iter().filter_map(|rule| rules::compile(rule, "spec.rules").ok()).collect();
-    let recording = spec.recording.unwrap_or_default();
-    Some(PolicyDocument {
-        name: input.key.to_owned(),
-        generation: input.generation,
-        baseline: match spec.baseline {
-            v1::Baseline::Standard => Baseline::Standard,
-            v1::Baseline::None => Baseline::None,
-        },
-        recording: Recording {
-            statements: match recording.statements {
-                v1::StatementRecording::Full => StatementRecording::Full,
-                v1::StatementRecording::Fingerprint => StatementRecording::Fingerprint,
-            },
-            durability: match recording.durability {
-                v1::Durability::Process => Durability::Process,
-                v1::Durability::Node => Durability::Node,
-                v1::Durability::Store => Durability::Store,
-            },
-        },
-        rules,
-        broken: None,
-    })
-}
-
-/// Which Connections an unreadable policy denies on: those that it names, or all when even that is unreadable.
-fn broken_concerns(raw: &Value, connection: &str, labels: &BTreeMap<String, String>) -> bool {
-    let refs: Option<ConnectionRefs> =
-        raw.get("connections").and_then(|refs| serde_json::from_value(refs.clone()).ok());
-    refs.filter(|refs| refs.names.is_some() != refs.selector.is_some())
-        .is_none_or(|refs| refers(&refs, connection, labels))
-}
-
-/// Two Connections that a captured session cannot tell apart are both refused, unless the pod names just one.
-/// (When it names both, each needs its own `agent.port`.)
-fn mark_conflicts(connections: &mut [ConnectionDocument], pod: &Pod) {
-    let mut by_key: BTreeMap<(String, u16, String), Vec<usize>> = BTreeMap::new();
-    for (index, connection) in connections.iter().enumerate() {
-        let databases =
-            connection.postgres.iter().flat_map(|p| p.extra_databases.iter().chain([&p.database]));
-        for database in databases.collect::<BTreeSet<_>>() {
-            let host = connection.upstream.host.to_ascii_lowercase();
-            by_key.entry((host, connection.upstream.port, database.clone())).or_default().push(index);
-        }
-    }
-    let names: Vec<String> = connections.iter().map(|connection| connection.name.clone()).collect();
-    for ((host, port, database), indices) in by_key.into_iter().filter(|(_, indices)| indices.len() > 1) {
-        for index in &indices {
-            let others = indices.iter().filter(|other| *other != index).filter_map(|other| names.get(*other));
-            let others: Vec<&str> = others.map(String::as_str).collect();
-            let hint = match pod.connections {
-                None => "name one of them in the pod's annotation `chaperone.dev/connections`",
-                Some(_) => "give each its own `agent.port`, or name only one of them",
-            };
-            if let Some(connection) = connections.get_mut(*index).filter(|c| c.agent_port.is_none()) {
-                let others = others.join("`, `");
-                connection.problem.get_or_insert_with(|| {
-                    format!("conflicts with `{others}` on {host}:{port} database `{database}`: {hint}")
-                });
-            }
-        }
     }
 }

@@ -122,9 +122,31 @@ struct Part<'a> {
 /// # Errors
 /// Everything that is wrong in any of them, not only the first.
 pub fn read(files: &[(String, String)], namespace: &str) -> Result<Files, Vec<FileError>> {
+    let (mut found, places) = gather(files, namespace)?;
+    let mut errors = found.resolve_credentials(&places);
+    errors.extend(found.resolve_policies(&places));
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// As [`read`], for those who decide but never log in: the Secrets and ConfigMaps that Connections name may be
+/// missing.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_rules(files: &[(String, String)], namespace: &str) -> Result<Files, Vec<FileError>> {
+    let (found, places) = gather(files, namespace)?;
+    let errors = found.resolve_policies(&places);
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// Files and lines of resources, by kind and name.
+type Places = BTreeMap<String, (String, u64)>;
+
+/// Every resource by itself, and where it stands.
+fn gather(files: &[(String, String)], namespace: &str) -> Result<(Files, Places), Vec<FileError>> {
     let mut found = Files { raw: Value::Null, ..Files::default() };
     let mut errors = Vec::new();
-    let mut places: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    let mut places = Places::new();
     for (file, text) in files {
         for part in parts(file, text) {
             match found.add(&part, namespace) {
@@ -136,10 +158,7 @@ pub fn read(files: &[(String, String)], namespace: &str) -> Result<Files, Vec<Fi
             }
         }
     }
-    if errors.is_empty() {
-        errors = found.resolve(&places);
-    }
-    if errors.is_empty() { Ok(found) } else { Err(errors) }
+    if errors.is_empty() { Ok((found, places)) } else { Err(errors) }
 }
 
 /// Cuts a file at its `---` lines.
@@ -249,37 +268,40 @@ impl Files {
         if twice { Err(vec![part.error(&place, format!("`{key}` is there twice"))]) } else { Ok(None) }
     }
 
-    /// Checks that everything that is named is there, and looks CA bundles up.
-    fn resolve(&mut self, places: &BTreeMap<String, (String, u64)>) -> Vec<FileError> {
+    /// Looks up the credentials and CA bundles that Connections name.
+    fn resolve_credentials(&mut self, places: &Places) -> Vec<FileError> {
         let mut errors = Vec::new();
-        let mut complain = |kind: &str, key: &str, field: &str, message: String| {
-            let place = format!("{kind} {key}");
-            let (file, line) = places.get(&place).cloned().unwrap_or_default();
-            errors.push(FileError { file, line, place: format!("{place}: {field}"), message });
-        };
         let mut bundles = BTreeMap::new();
         for (key, (spec, _)) in &self.connections {
+            let mut complain =
+                |field, message| errors.push(misses(places, ("Connection", key), field, message));
             if let Err(message) = self.login(key) {
-                complain("Connection", key, "spec.credential.secretRef", message);
+                complain("spec.credential.secretRef", message);
             }
             let bundle = spec.upstream.tls.as_ref().and_then(|tls| tls.ca_bundle.as_ref());
             match bundle.map(|bundle| self.ca_bundle(key, bundle)) {
                 Some(Ok(pem)) => drop(bundles.insert(key.clone(), pem)),
-                Some(Err(message)) => complain("Connection", key, "spec.upstream.tls.caBundle", message),
+                Some(Err(message)) => complain("spec.upstream.tls.caBundle", message),
                 None => {}
             }
         }
+        self.ca_bundles = bundles;
+        errors
+    }
+
+    /// Checks that the Connections that policies name are there.
+    fn resolve_policies(&self, places: &Places) -> Vec<FileError> {
+        let mut errors = Vec::new();
         for (key, spec) in &self.policies {
             let namespace = crate::select::split(key).0;
             for name in spec.connections.names.iter().flatten() {
                 let wanted = format!("{namespace}/{name}");
                 if !self.connections.contains_key(&wanted) {
                     let message = format!("there is no Connection `{wanted}`");
-                    complain("AccessPolicy", key, "spec.connections.names", message);
+                    errors.push(misses(places, ("AccessPolicy", key), "spec.connections.names", message));
                 }
             }
         }
-        self.ca_bundles = bundles;
         errors
     }
 
@@ -297,22 +319,22 @@ impl Files {
         String::from_utf8(bytes.to_vec()).map_err(|_| format!("key `{key}` of Secret `{name}` is no text"))
     }
 
-    /// The credential of a Connection.
+    /// The credential of a Connection; none when it needs none.
     ///
     /// # Errors
-    /// Why there is none.
-    pub fn login(&self, connection: &str) -> Result<Login, String> {
+    /// Why it cannot be had.
+    pub fn login(&self, connection: &str) -> Result<Option<Login>, String> {
         let (spec, _) = self
             .connections
             .get(connection)
             .ok_or_else(|| format!("there is no Connection `{connection}`"))?;
-        let reference = &spec.credential.secret_ref;
+        let Some(reference) = &spec.credential.secret_ref else { return Ok(None) };
         let name = format!("{}/{}", crate::select::split(connection).0, reference.name);
         let data = self.secrets.get(&name).ok_or_else(|| format!("there is no Secret `{name}`"))?;
         let value = |key: &str| data.get(key).ok_or_else(|| format!("Secret `{name}` has no key `{key}`"));
         let username = String::from_utf8(value(&reference.username_key)?.to_vec())
             .map_err(|_| format!("key `{}` of Secret `{name}` is no text", reference.username_key))?;
-        Ok(Login { username, password: value(&reference.password_key)?.clone() })
+        Ok(Some(Login { username, password: value(&reference.password_key)?.clone() }))
     }
 
     /// The names of all Connections.
@@ -345,6 +367,13 @@ impl Files {
     pub fn namespaces(&self) -> BTreeSet<&str> {
         self.connections.keys().map(|key| crate::select::split(key).0).collect()
     }
+}
+
+/// A resource names what is not there.
+fn misses(places: &Places, (kind, key): (&str, &str), field: &str, message: String) -> FileError {
+    let place = format!("{kind} {key}");
+    let (file, line) = places.get(&place).cloned().unwrap_or_default();
+    FileError { file, line, place: format!("{place}: {field}"), message }
 }
 
 fn sensible(part: &Part<'_>, place: &str, errors: Vec<FieldError>) -> Result<(), Vec<FileError>> {

@@ -7,15 +7,32 @@ use api::{
     v1alpha1::{self as v1, Sql},
 };
 use policy::{
-    FunctionPattern, NamePattern, PatternError, RelationPattern, Rule, RuleVerdict, SqlRule, Verb, VerbGroup,
+    FunctionPattern, Matches, NamePattern, PatternError, RelationPattern, Rule, RuleVerdict, SqlRule, Verb,
+    VerbGroup,
 };
 
 /// Compiles a rule; every error is found, not only the first. `path` is the rule's place.
 pub(crate) fn compile(rule: &v1::Rule, path: &str) -> Result<Rule, Vec<FieldError>> {
-    let v1::Rule { name, verdict, sql, message } = rule;
+    let v1::Rule { name, verdict, sql, opaque, message } = rule;
+    let verdict = match verdict {
+        v1::RuleVerdict::Allow => RuleVerdict::Allow,
+        v1::RuleVerdict::Deny => RuleVerdict::Deny,
+    };
+    let matches = match (sql, opaque) {
+        (Some(sql), None) => Matches::Sql(compile_statements(sql, verdict, path)?),
+        (None, Some(_)) => Matches::Opaque,
+        (Some(_), Some(_)) | (None, None) => {
+            let message = "set exactly one of `sql: {verbs: [...], ...}` and `opaque: {}`";
+            return Err(vec![FieldError::new(path, message)]);
+        }
+    };
+    Ok(Rule { name: name.clone(), verdict, matches, message: message.clone() })
+}
+
+fn compile_statements(sql: &Sql, verdict: RuleVerdict, path: &str) -> Result<SqlRule, Vec<FieldError>> {
     let mut errors = Vec::new();
     let compiled = compile_sql(sql, &format!("{path}.sql"), &mut errors);
-    let deny = *verdict == v1::RuleVerdict::Deny;
+    let deny = verdict == RuleVerdict::Deny;
     if deny && sql.where_clause.is_some() {
         errors.push(FieldError::new(
             format!("{path}.sql.where"),
@@ -28,9 +45,7 @@ pub(crate) fn compile(rule: &v1::Rule, path: &str) -> Result<Rule, Vec<FieldErro
             "a Deny names `relations` or `functions`, not both: write two rules",
         ));
     }
-    let verdict = if deny { RuleVerdict::Deny } else { RuleVerdict::Allow };
-    let rule = Rule { name: name.clone(), verdict, sql: compiled, message: message.clone() };
-    if errors.is_empty() { Ok(rule) } else { Err(errors) }
+    if errors.is_empty() { Ok(compiled) } else { Err(errors) }
 }
 
 fn is_everything(rule: &SqlRule) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{
-    AccessPolicySpec, ConnectionSpec,
+    ConnectionSpec,
     v1alpha1::{ConnectionRefs, LabelSelector, Subject},
 };
 
@@ -18,12 +18,8 @@ pub(crate) fn matches_labels(selector: &LabelSelector, labels: &BTreeMap<String,
     selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// Whether a policy of `namespace` concerns the pod.
-pub(crate) fn concerns(policy: &AccessPolicySpec, namespace: &str, pod: &Pod) -> bool {
-    policy.subjects.iter().any(|subject| is_subject(subject, namespace, pod))
-}
-
-fn is_subject(subject: &Subject, namespace: &str, pod: &Pod) -> bool {
+/// Whether a pod is a subject of a policy of `namespace`.
+pub(crate) fn is_subject(subject: &Subject, namespace: &str, pod: &Pod) -> bool {
     let Subject { service_accounts, namespaces, pod_selector } = subject;
     let named = service_accounts.iter().any(|name| name == "*" || *name == pod.service_account);
     let here = match namespaces {

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use api::{
     AccessPolicySpec, ConnectionSpec, FieldError,
-    v1alpha1::{CaBundle, LabelSelector, TlsMode},
+    v1alpha1::{
+        CaBundle, Credential, LabelSelector, Postgres, Protocol, SecretCredential, TlsMode, Upstream,
+        UpstreamTls,
+    },
 };
 
 use crate::rules;
@@ -12,8 +15,25 @@ use crate::rules;
 /// Errors of a Connection's spec.
 #[must_use]
 pub fn connection(spec: &ConnectionSpec) -> Vec<FieldError> {
-    let ConnectionSpec { protocol: _, upstream, postgres, credential, agent, allowed_namespaces } = spec;
+    let ConnectionSpec { protocol, upstream, postgres, credential, agent, allowed_namespaces } = spec;
     let mut errors = Vec::new();
+    upstream_errors(upstream, &mut errors);
+    credential_errors(credential, &mut errors);
+    match protocol {
+        Protocol::Postgres => postgres_errors(postgres.as_ref(), credential, &mut errors),
+        Protocol::Opaque => opaque_errors(spec, &mut errors),
+    }
+    let mut complain = |path: &str, message: &str| errors.push(FieldError::new(path, message));
+    if agent.as_ref().is_some_and(|agent| agent.port == Some(0)) {
+        complain("spec.agent.port", "must be between 1 and 65535, or be left out");
+    }
+    if allowed_namespaces.as_ref().is_some_and(|allowed| allowed.names.iter().any(|name| name == "*")) {
+        complain("spec.allowedNamespaces.names", "`*` is not possible; name each namespace");
+    }
+    errors
+}
+
+fn upstream_errors(upstream: &Upstream, errors: &mut Vec<FieldError>) {
     let mut complain = |path: &str, message: &str| errors.push(FieldError::new(path, message));
     if !is_host(&upstream.host) {
         complain(
@@ -24,37 +44,72 @@ pub fn connection(spec: &ConnectionSpec) -> Vec<FieldError> {
     if upstream.port == 0 {
         complain("spec.upstream.port", "must be between 1 and 65535");
     }
-    let tls = upstream.tls.clone().unwrap_or_default();
-    if let Some(CaBundle { config_map_ref, secret_ref }) = &tls.ca_bundle {
-        if config_map_ref.is_some() == secret_ref.is_some() {
-            complain("spec.upstream.tls.caBundle", "set exactly one of `configMapRef` and `secretRef`");
-        }
-        if matches!(tls.mode, TlsMode::Disable | TlsMode::Require) {
-            complain(
-                "spec.upstream.tls.caBundle",
-                "is used only with `mode: VerifyCA` or `VerifyFull`; leave it out or change the mode",
-            );
-        }
+    let Some(UpstreamTls { mode, ca_bundle: Some(CaBundle { config_map_ref, secret_ref }) }) = &upstream.tls
+    else {
+        return;
+    };
+    if config_map_ref.is_some() == secret_ref.is_some() {
+        complain("spec.upstream.tls.caBundle", "set exactly one of `configMapRef` and `secretRef`");
     }
+    if matches!(mode, TlsMode::Disable | TlsMode::Require) {
+        complain(
+            "spec.upstream.tls.caBundle",
+            "is used only with `mode: VerifyCA` or `VerifyFull`; leave it out or change the mode",
+        );
+    }
+}
+
+fn credential_errors(credential: &Credential, errors: &mut Vec<FieldError>) {
+    let Credential { secret_ref, none } = credential;
+    let mut complain = |path: &str, message: &str| errors.push(FieldError::new(path, message));
+    if secret_ref.is_some() == none.is_some() {
+        complain("spec.credential", "set exactly one of `secretRef: {name: SECRET}` and `none: {}`");
+    }
+    let empty = |secret: &SecretCredential| {
+        [&secret.name, &secret.username_key, &secret.password_key].into_iter().any(String::is_empty)
+    };
+    if secret_ref.as_ref().is_some_and(empty) {
+        complain("spec.credential.secretRef", "has an empty `name`, `usernameKey` or `passwordKey`");
+    }
+}
+
+fn postgres_errors(postgres: Option<&Postgres>, credential: &Credential, errors: &mut Vec<FieldError>) {
     match postgres {
-        None => complain("spec.postgres", "is missing; write `postgres: {database: NAME}`"),
+        None => {
+            errors.push(FieldError::new("spec.postgres", "is missing; write `postgres: {database: NAME}`"))
+        }
         Some(postgres) => {
             if postgres.database.is_empty() || postgres.extra_databases.iter().any(String::is_empty) {
-                complain("spec.postgres", "has an empty database name");
+                errors.push(FieldError::new("spec.postgres", "has an empty database name"));
             }
         }
     }
-    let secret = &credential.secret_ref;
-    if [&secret.name, &secret.username_key, &secret.password_key].into_iter().any(String::is_empty) {
-        complain("spec.credential.secretRef", "has an empty `name`, `usernameKey` or `passwordKey`");
+    if credential.none.is_some() {
+        errors.push(FieldError::new(
+            "spec.credential.none",
+            "is not possible with protocol Postgres; write `secretRef: {name: SECRET}`",
+        ));
     }
-    if agent.as_ref().is_some_and(|agent| agent.port == Some(0)) {
-        complain("spec.agent.port", "must be between 1 and 65535, or be left out");
+}
+
+/// What is opaque is passed as it is: there is nothing to log in with and nothing to encrypt.
+fn opaque_errors(spec: &ConnectionSpec, errors: &mut Vec<FieldError>) {
+    let mut complain = |path: &str, message: &str| errors.push(FieldError::new(path, message));
+    if spec.postgres.is_some() {
+        complain("spec.postgres", "is not possible with protocol Opaque; leave it out");
     }
-    if allowed_namespaces.as_ref().is_some_and(|allowed| allowed.names.iter().any(|name| name == "*")) {
-        complain("spec.allowedNamespaces.names", "`*` is not possible; name each namespace");
+    if spec.credential.secret_ref.is_some() {
+        complain(
+            "spec.credential.secretRef",
+            "is not possible with protocol Opaque, which logs nobody in; write `none: {}`",
+        );
     }
-    errors
+    if spec.upstream.tls.is_some() {
+        complain(
+            "spec.upstream.tls",
+            "is not possible with protocol Opaque, which passes bytes as they are; leave it out, agents speak TLS themselves",
+        );
+    }
 }
 
 /// An IP address, or a DNS name with at least one dot, or `localhost`.

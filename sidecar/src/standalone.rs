@@ -142,7 +142,8 @@ impl Source {
         self.credentials.retain(&names);
         for name in &names {
             match files.login(name) {
-                Ok(login) => {
+                Ok(None) => {}
+                Ok(Some(login)) => {
                     // The password itself is never part of anything that is shown.
                     let version =
                         compile::digest(&[login.username.as_bytes(), b"\0", &login.password].concat());
