@@ -19,8 +19,8 @@ mod verify;
 pub use batch::{Batch, BatchError, BatchHeader, PodRef};
 pub use hash::{Hash, HashError};
 pub use record::{
-    Event, Record, Refused, RefusedKind, SessionEnd, SessionStart, Statement, StatementKind, StatementText,
-    StatementVerdict,
+    Event, OpaqueStart, Record, Refused, RefusedKind, SessionEnd, SessionStart, Statement, StatementKind,
+    StatementText, StatementVerdict,
 };
 pub use segment::{Segment, SegmentError, SegmentHeader};
 pub use verify::{Finding, Report, Verifier};

@@ -33,6 +33,8 @@ pub enum Event {
     },
     /// A client connected.
     SessionStart(SessionStart),
+    /// A client connected to an upstream whose bytes nobody looks at. A [`SessionEnd`] follows.
+    OpaqueStart(OpaqueStart),
     /// Statements were decided.
     Statement(Statement),
     /// A session ended.
@@ -62,6 +64,24 @@ pub struct SessionStart {
     pub claimed_user: String,
     /// The client's `application_name`.
     pub application: String,
+    /// The policy's generation, `epoch.sequence`.
+    pub generation: String,
+}
+
+/// A client connected to an upstream, and what they say to each other is not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpaqueStart {
+    /// Names the session in later records.
+    pub session: Uuid,
+    /// `namespace/name` of the Connection.
+    pub connection: String,
+    /// Where in the pod the client connected from.
+    pub client: String,
+    /// `host:port` of the upstream.
+    pub upstream: String,
+    /// The rules that allow it, `namespace/policy:rule`.
+    pub rules: Vec<String>,
     /// The policy's generation, `epoch.sequence`.
     pub generation: String,
 }

@@ -3,6 +3,7 @@
 //! The upstream writer takes a client's bytes in no other form, and a [`Permit`] is spent here. So forwarding
 //! without a decision does not compile.
 
+use bytes::Bytes;
 use policy::Permit;
 use wire::Frame;
 
@@ -24,5 +25,20 @@ impl Cleared<Frame> {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.frame.raw()
+    }
+}
+
+impl Cleared<Bytes> {
+    /// Spends a permit on some bytes of a client that nobody looks at.
+    #[must_use]
+    pub fn passing(permit: Permit, bytes: Bytes) -> Self {
+        drop(permit);
+        Self { frame: bytes }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn chunk(&self) -> &[u8] {
+        &self.frame
     }
 }

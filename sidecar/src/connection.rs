@@ -5,6 +5,7 @@ mod record;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use ::policy::Document;
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info, info_span};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 use wire::postgres::write;
 
@@ -20,6 +21,7 @@ use crate::{
     capture::{Accepted, Arrival, Hand},
     credentials::Credentials,
     error::{BeginError, Error, NoSession},
+    opaque,
     policy::Documents,
     postgres::{
         Another, Catalogs, Session,
@@ -30,12 +32,15 @@ use crate::{
     },
     recorder::Recorder,
     stream::Stream,
+    upstream,
     workers::Workers,
 };
 use record::Open;
 
 /// How long a client may take until its session begins, without the login upstream.
 const STARTUP: Duration = Duration::from_secs(30);
+/// The same for a client that will get none in any case.
+const STRAY: Duration = Duration::from_secs(2);
 /// How long a client may take to hear why it gets no session.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How many connections are served at once. With 25 KB each they fit into 250 MiB.
@@ -123,19 +128,31 @@ impl Hand for Connections {
 
 /// One connection, top to bottom.
 async fn serve(shared: &Shared, stream: Stream, from: SocketAddr, arrival: &Arrival) {
+    let current = shared.handles.documents.current();
+    if let Some(current) = current.filter(|current| find::is_opaque(&current.document, arrival)) {
+        let passed = pass(shared, stream, (from, arrival), &current.document);
+        return match Box::pin(passed).await {
+            Ok(()) => {}
+            Err(error) => refuse(shared, None, arrival, &error).await,
+        };
+    }
     let Ok(_slot) = shared.slots.try_acquire() else {
         let client = Client { stream, buffer: BytesMut::new() };
         return refuse(shared, Some(client), arrival, &NoSession::TooMany.into()).await;
     };
-    let (mut client, opening) = match begin(shared, stream).await {
+    // Who came to no Connection may say that it is a psql, which is then told; of what else it sends nothing counts.
+    let stray = stray(shared, arrival);
+    let patience = if stray { STRAY } else { STARTUP };
+    let (mut client, opening) = match begin(shared, stream, patience).await {
         Ok(begun) => begun,
         Err(startup::Failed { client, error }) => {
-            return refuse(shared, client, arrival, &error.into()).await;
+            let error = if stray { NoSession::NoConnection.into() } else { error.into() };
+            return refuse(shared, client, arrival, &error).await;
         }
     };
     let opened = match opening {
         Opening::Session(opened) => opened,
-        Opening::Cancel { pid, secret } => return cancel(shared, arrival, pid, &secret).await,
+        Opening::Cancel { pid, secret } => return cancel(shared, client, arrival, (pid, &secret)).await,
     };
     match Box::pin(admit(shared, &mut client, &opened, from, arrival)).await {
         Ok((admitted, record)) => {
@@ -148,8 +165,18 @@ async fn serve(shared: &Shared, stream: Stream, from: SocketAddr, arrival: &Arri
     }
 }
 
-async fn begin(shared: &Shared, stream: Stream) -> Result<(Client, Opening), startup::Failed> {
-    let received = timeout(STARTUP, Box::pin(startup::receive(stream, &shared.certificate)));
+/// Whether a client came to what is no Connection of the document in force.
+fn stray(shared: &Shared, arrival: &Arrival) -> bool {
+    let current = shared.handles.documents.current();
+    current.is_some_and(|current| !find::is_known(&current.document, arrival))
+}
+
+async fn begin(
+    shared: &Shared,
+    stream: Stream,
+    patience: Duration,
+) -> Result<(Client, Opening), startup::Failed> {
+    let received = timeout(patience, Box::pin(startup::receive(stream, &shared.certificate)));
     let failed = |_| startup::Failed { client: None, error: StartupError::Timeout };
     received.await.map_err(failed)?
 }
@@ -231,6 +258,41 @@ impl Admitted {
     }
 }
 
+/// One connection to what nobody looks at. Its client speaks nothing that an error could be told in: when it
+/// gets no session, it is closed.
+async fn pass(
+    shared: &Shared,
+    client: Stream,
+    (from, arrival): (SocketAddr, &Arrival),
+    document: &Document,
+) -> Result<(), Error> {
+    let Handles { documents, credentials: _, recorder, shutdown } = &shared.handles;
+    let _slot = shared.slots.try_acquire().map_err(|_| NoSession::TooMany)?;
+    if shutdown.is_cancelled() {
+        return Err(NoSession::ShuttingDown.into());
+    }
+    let connection = find::connection(document, arrival, None)?;
+    let name = || connection.name.clone();
+    let gate = opaque::admit(documents.clone(), documents.session(), connection)
+        .map_err(|reason| NoSession::Refused { connection: name(), reason })?;
+    let id = Uuid::now_v7();
+    let record = Open::begin_opaque(recorder, id, connection, (from, &gate)).await?;
+    let upstream = match upstream::connect(&connection.upstream).await {
+        Ok(upstream) => Stream::Plain(upstream),
+        Err(error) => {
+            let source = login::LoginError::Reach(error);
+            record.failed(&source);
+            return Err(Error::Upstream { connection: name(), source });
+        }
+    };
+    warn!(connection = %connection.name, session = %id, "an opaque session begins: its bytes are not looked at");
+    let session = opaque::Session { client, upstream, gate, shutdown: shutdown.clone() };
+    let outcome = opaque::run(session).await;
+    info!(reason = outcome.reason, "session ended");
+    record.passed(outcome);
+    Ok(())
+}
+
 /// Tells the client why there is no session, and records it.
 async fn refuse(shared: &Shared, client: Option<Client>, arrival: &Arrival, error: &Error) {
     if error.is_ours() {
@@ -262,10 +324,13 @@ async fn farewell(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A cancel request: never answered, as in the server.
-async fn cancel(shared: &Shared, arrival: &Arrival, pid: u32, secret: &[u8]) {
+/// A cancel request: never answered, as in the server. Its client waits for the end of the connection, which
+/// through TLS must be said: an end without a word could be an attacker's.
+async fn cancel(shared: &Shared, mut client: Client, arrival: &Arrival, (pid, secret): (u32, &[u8])) {
     let delivery = Box::pin(shared.cancels.deliver(pid, secret)).await;
     record::cancel(&shared.handles.recorder, arrival, delivery);
+    // Whoever is gone needs no end.
+    drop(timeout(FAREWELL, farewell(&mut client.stream, &[])).await);
 }
 
 #[cfg(test)]

@@ -67,6 +67,14 @@ pub enum NoSession {
         /// Why.
         reason: NoLease,
     },
+    /// No rule allows a session in which nothing is looked at.
+    #[error("the Connection `{connection}` gives no session: {reason}")]
+    Refused {
+        /// The Connection.
+        connection: String,
+        /// Why.
+        reason: String,
+    },
     /// Too many sessions.
     #[error("the sidecar has as many sessions as it can hold")]
     TooMany,
@@ -164,6 +172,7 @@ const fn policy(reason: &NoSession) -> &'static str {
     match reason {
         NoSession::NoDocument | NoSession::NoLease { .. } | NoSession::Problem { .. } => CANNOT_CONNECT_NOW,
         NoSession::NoConnection => "08004",
+        NoSession::Refused { .. } => "42501",
         NoSession::Ambiguous(_) => UNDEFINED_DATABASE,
         NoSession::TooMany => TOO_MANY_CONNECTIONS,
         NoSession::ShuttingDown => ADMIN_SHUTDOWN,

@@ -12,6 +12,7 @@ pub mod error;
 pub mod exit;
 pub mod fence;
 pub mod logging;
+mod opaque;
 pub mod policy;
 pub mod postgres;
 pub mod recorder;

@@ -3,7 +3,11 @@
 
 pub mod tls;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use policy::{TlsMode, Upstream};
@@ -34,6 +38,9 @@ pub enum UpstreamError {
     /// Its name has no address.
     #[error("its name cannot be resolved")]
     Resolve(#[source] Option<io::Error>),
+    /// Its name leads to this pod or its node.
+    #[error("its name leads to this pod or its node, which only an address may do")]
+    Near,
     /// No address answers.
     #[error("it does not accept connections ({})", reason(.0))]
     Connect(#[source] io::Error),
@@ -105,7 +112,11 @@ pub async fn secure(mut stream: Stream, upstream: &Upstream) -> Result<Reached, 
     .map_err(|_| UpstreamError::Timeout)?
 }
 
-async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
+/// Connects to an upstream, and no more.
+///
+/// # Errors
+/// When it cannot be reached.
+pub(crate) async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
     let mut last = UpstreamError::Resolve(None);
     for address in addresses(upstream).await? {
         match timeout(CONNECT, TcpStream::connect(address)).await {
@@ -123,8 +134,24 @@ async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
 async fn addresses(upstream: &Upstream) -> Result<Vec<SocketAddr>, UpstreamError> {
     let found = timeout(RESOLVE, tokio::net::lookup_host((upstream.host.as_str(), upstream.port))).await;
     let found = found.map_err(|_| UpstreamError::Timeout)?;
-    let found = found.map_err(|error| UpstreamError::Resolve(Some(error)))?;
-    Ok(found.take(ADDRESSES).collect())
+    let found: Vec<SocketAddr> = found.map_err(|error| UpstreamError::Resolve(Some(error)))?.collect();
+    let literal = upstream.host.parse::<IpAddr>().is_ok() || upstream.host == "localhost";
+    if !literal && found.iter().any(|address| is_near(address.ip())) {
+        return Err(UpstreamError::Near);
+    }
+    Ok(found.into_iter().take(ADDRESSES).collect())
+}
+
+/// Loopback, and what only this node's link reaches: a cloud's metadata service among it. Whoever answers
+/// for a name must not be able to lead there; whoever writes a Connection can write an address, which is
+/// checked when it is written.
+fn is_near(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    local || address.is_loopback() || address.is_unspecified() || address.is_multicast()
 }
 
 /// Asks for TLS. Reads the one byte of the answer and nothing beyond, so that nothing sent before the
@@ -150,4 +177,28 @@ async fn handshake(stream: Stream, upstream: &Upstream, trust: &Trust) -> Result
     let binding = certificate.and_then(|certificate| Binding::of(certificate));
     let security = Security::Tls { binding, verified: trust.is_verified() };
     Ok(Reached { stream: Stream::ToUpstream(Box::new(stream)), security })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_must_not_lead_to_the_pod_or_its_node() {
+        for near in [
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "::ffff:127.0.0.1",
+            "224.0.0.1",
+        ] {
+            assert!(is_near(near.parse().expect("an address")), "{near}");
+        }
+        for far in ["10.96.0.1", "192.168.1.1", "203.0.113.7", "fd00::1", "2001:db8::1"] {
+            assert!(!is_near(far.parse().expect("an address")), "{far}");
+        }
+    }
 }

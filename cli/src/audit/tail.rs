@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::source::Source;
 use crate::{
     args::{ClusterArguments, TailArguments},
-    output::line,
+    output::{line, plain},
 };
 
 /// How often new segments are looked for.
@@ -36,7 +36,10 @@ pub(super) async fn run(cluster: &ClusterArguments, arguments: TailArguments) ->
     for (pod, record) in &last {
         print(&arguments, pod, record)?;
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         tokio::time::sleep(EVERY).await;
         for (source, seen) in &mut sources {
             for name in source.names_after(seen).await? {
@@ -49,7 +52,6 @@ pub(super) async fn run(cluster: &ClusterArguments, arguments: TailArguments) ->
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The records of one segment. A batch that cannot be read is `verify`'s affair, but not passed over.
@@ -71,6 +73,7 @@ fn wanted(arguments: &TailArguments, pod: &PodRef, record: &Record) -> bool {
         | Event::ProcessEnd
         | Event::Generation { .. }
         | Event::SessionStart(_)
+        | Event::OpaqueStart(_)
         | Event::Cancel { .. }
         | Event::SessionEnd(_) => false,
     };
@@ -100,6 +103,13 @@ fn describe(event: &Event) -> String {
             plain(&start.claimed_user),
             plain(&start.application)
         ),
+        Event::OpaqueStart(start) => format!(
+            "session {} on {} OPAQUE, not looked at, to {}  [{}]",
+            start.session,
+            start.connection,
+            plain(&start.upstream),
+            start.rules.join(", ")
+        ),
         Event::Statement(statement) => {
             let text = match &statement.text {
                 StatementText::Full(text) | StatementText::Fingerprint(text) => plain(text),
@@ -113,36 +123,16 @@ fn describe(event: &Event) -> String {
         }
         Event::Cancel { session } => format!("session {session}: a cancel request went upstream"),
         Event::SessionEnd(end) => format!(
-            "session {} ended: {}; {} statements, {} refused",
-            end.session, end.reason, end.statements, end.refused
+            "session {} ended: {}; {} statements, {} refused, {} bytes up, {} down",
+            end.session,
+            plain(&end.reason),
+            end.statements,
+            end.refused,
+            end.bytes_from_client,
+            end.bytes_to_client
         ),
         Event::Refused(refused) => {
             format!("REFUSED {:?} {}: {}", refused.kind, plain(&refused.destination), plain(&refused.reason))
         }
-    }
-}
-
-/// Text on one line that cannot steer a terminal: control and bidirectional characters are escaped.
-fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars()
-        .flat_map(|c| match c {
-            '\n' | '\t' => vec![' '],
-            c if steers(c) => c.escape_unicode().collect(),
-            c => vec![c],
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain;
-
-    #[test]
-    fn text_cannot_steer_a_terminal() {
-        assert_eq!(plain("a\u{1b}[31mb\u{202e}c\nd"), "a\\u{1b}[31mb\\u{202e}c d");
     }
 }

@@ -1,7 +1,9 @@
 //! Which Connection a client came to: by configuration, never by looking at what it sends, but for the
 //! database where several Connections share one address.
 
-use policy::{ConnectionDocument, Document};
+use std::net::IpAddr;
+
+use policy::{ConnectionDocument, Document, UpstreamProtocol};
 
 use crate::{capture::Arrival, error::NoSession};
 
@@ -26,12 +28,27 @@ pub(super) fn connection<'a>(
     }
 }
 
+/// Whether a client came to what nobody looks at: then nothing is read of it to find out more.
+pub(super) fn is_opaque(document: &Document, arrival: &Arrival) -> bool {
+    let mut there = document.connections.iter().filter(|c| is_there(c, arrival)).peekable();
+    there.peek().is_some() && there.all(|c| c.protocol == UpstreamProtocol::Opaque)
+}
+
+/// Whether any Connection is where a client came to.
+pub(super) fn is_known(document: &Document, arrival: &Arrival) -> bool {
+    document.connections.iter().any(|c| is_there(c, arrival))
+}
+
 fn is_there(connection: &ConnectionDocument, arrival: &Arrival) -> bool {
     match arrival {
         Arrival::Explicit { connection: name } => connection.name == *name,
         Arrival::Captured { destination } => {
-            let address = connection.address.map(std::net::IpAddr::V4);
-            address == Some(destination.ip().to_canonical()) && connection.upstream.port == destination.port()
+            let wanted = destination.ip().to_canonical();
+            let virtual_address = connection.address.map(IpAddr::V4);
+            // A raw address leads to the Connection that is written with it.
+            let raw = connection.upstream.host.parse().ok().map(|host: IpAddr| host.to_canonical());
+            (virtual_address == Some(wanted) || raw == Some(wanted))
+                && connection.upstream.port == destination.port()
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use audit::{Event, Refused, RefusedKind, SessionEnd, SessionStart};
+use audit::{Event, OpaqueStart, Refused, RefusedKind, SessionEnd, SessionStart};
 use policy::{ConnectionDocument, Durability, Generation};
 use tracing::error;
 use uuid::Uuid;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     capture::Arrival,
     error::{Error, NoSession},
+    opaque::{self, Gate},
     postgres::{EndReason, Outcome, cancel::Delivery, login::LoginError, startup::Wanted},
     recorder::{Recorder, RecorderError},
 };
@@ -40,7 +41,34 @@ impl Open {
             application: wanted.application.clone(),
             generation: generation.to_string(),
         });
-        recorder.record(&event, connection.recording().durability)?.durable().await?;
+        Self::begin_with(recorder, session, &event, connection.recording().durability).await
+    }
+
+    /// Records that a session begins in which nothing is looked at.
+    pub(super) async fn begin_opaque(
+        recorder: &Recorder,
+        session: Uuid,
+        connection: &ConnectionDocument,
+        (from, gate): (SocketAddr, &Gate),
+    ) -> Result<Self, RecorderError> {
+        let event = Event::OpaqueStart(OpaqueStart {
+            session,
+            connection: connection.name.clone(),
+            client: from.to_string(),
+            upstream: format!("{}:{}", connection.upstream.host, connection.upstream.port),
+            rules: gate.rules(),
+            generation: gate.generation().to_string(),
+        });
+        Self::begin_with(recorder, session, &event, connection.recording().durability).await
+    }
+
+    async fn begin_with(
+        recorder: &Recorder,
+        session: Uuid,
+        event: &Event,
+        durability: Durability,
+    ) -> Result<Self, RecorderError> {
+        recorder.record(event, durability)?.durable().await?;
         let end = SessionEnd {
             session,
             reason: EndReason::Internal.text().to_owned(),
@@ -59,6 +87,16 @@ impl Open {
             end.reason = reason.text().to_owned();
             end.statements = statements;
             end.refused = refused;
+            end.bytes_from_client = bytes_in;
+            end.bytes_to_client = bytes_out;
+        }
+    }
+
+    /// A session took place in which nothing was looked at.
+    pub(super) fn passed(mut self, outcome: opaque::Outcome) {
+        let opaque::Outcome { reason, bytes_in, bytes_out } = outcome;
+        if let Some(end) = &mut self.end {
+            end.reason = reason;
             end.bytes_from_client = bytes_in;
             end.bytes_to_client = bytes_out;
         }

@@ -8,7 +8,7 @@ use std::{
 use channel::v1::{LeaseRequest, lease_response};
 use secrecy::SecretSlice;
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Link, LinkError, Pause};
 use crate::{
@@ -22,7 +22,8 @@ pub(super) async fn follow(link: Link, documents: Documents, credentials: Creden
     let mut streams: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
     loop {
         let wanted: BTreeSet<String> = documents.current().map_or_else(BTreeSet::new, |current| {
-            current.document.connections.iter().map(|connection| connection.name.clone()).collect()
+            let leased = current.document.connections.iter().filter(|connection| connection.has_credential());
+            leased.map(|connection| connection.name.clone()).collect()
         });
         streams.retain(|name, stream| {
             let keep = wanted.contains(name);
@@ -46,11 +47,16 @@ async fn follow_one(link: Link, connection: String, credentials: Credentials) {
     let mut pause = Pause::new();
     loop {
         let mut received = false;
-        if let Err(error) = stream(&link, &connection, &credentials, &mut received).await {
-            warn!(connection, error = %error, "the lease stream broke; the last lease stays in use");
-        }
+        let ended = stream(&link, &connection, &credentials, &mut received).await;
         if received {
             pause.reset();
+        }
+        match ended {
+            Ok(()) => {}
+            Err(error) if pause.is_first() => {
+                warn!(connection, error = %error, "the lease stream broke; the last lease stays in use");
+            }
+            Err(error) => debug!(connection, error = %error, "the lease stream is not back yet"),
         }
         pause.rest().await;
     }
