@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use channel::v1::channel_client::ChannelClient;
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -42,7 +43,7 @@ pub enum LinkError {
         source: io::Error,
     },
     /// The connection cannot be made.
-    #[error("connecting failed: {0}")]
+    #[error("connecting failed: {}", cause(.0))]
     Connect(#[from] tonic::transport::Error),
     /// The operator refused or the stream broke.
     #[error("{0}")]
@@ -50,6 +51,15 @@ pub enum LinkError {
     /// The operator said something that makes no sense.
     #[error("the operator's answer makes no sense: {0}")]
     Answer(&'static str),
+}
+
+/// What lies at the bottom: the transport itself says only that it failed.
+fn cause(error: &tonic::transport::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 impl From<tonic::Status> for LinkError {
@@ -63,7 +73,8 @@ impl From<tonic::Status> for LinkError {
 pub struct Link {
     endpoint: Arc<Endpoint>,
     uri: Uri,
-    tls: TlsConnector,
+    /// With the roots in force, for the connections of all clones.
+    tls: Arc<ArcSwap<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -82,13 +93,20 @@ impl Link {
         if uri.scheme_str() != Some("https") || uri.host().is_none() || uri.port_u16().is_none() {
             return Err(LinkError::Address(endpoint.address));
         }
-        let tls = TlsConnector::from(Arc::new(client_config(&endpoint.roots)?));
+        let tls = Arc::new(ArcSwap::from_pointee(client_config(&endpoint.roots)?));
         Ok(Self { endpoint: Arc::new(endpoint), uri, tls })
+    }
+
+    /// Knows the operator by these roots from now on: it said so itself, over a connection of the old ones.
+    pub(super) fn trust(&self, roots: &[u8]) -> Result<(), LinkError> {
+        let roots = std::str::from_utf8(roots).map_err(|error| LinkError::Roots(error.to_string()))?;
+        self.tls.store(Arc::new(client_config(roots)?));
+        Ok(())
     }
 
     /// Connects.
     pub(super) async fn connect(&self) -> Result<ChannelClient<Channel>, LinkError> {
-        let tls = self.tls.clone();
+        let tls = TlsConnector::from(self.tls.load_full());
         let dial = service_fn(move |uri: Uri| {
             let tls = tls.clone();
             async move {

@@ -64,7 +64,7 @@ impl Watcher {
                     let Some(response) = response? else { return Ok(()) };
                     self.progress = true;
                     self.documents.heard();
-                    self.receive(response, &outbox, &mut acknowledging)?;
+                    self.receive(response, link, &outbox, &mut acknowledging)?;
                 }
                 _ = heard.tick() => self.documents.heard(),
                 Some(_) = acknowledging.join_next() => {}
@@ -86,6 +86,7 @@ impl Watcher {
     fn receive(
         &mut self,
         response: WatchResponse,
+        link: &Link,
         outbox: &mpsc::Sender<WatchRequest>,
         acknowledging: &mut JoinSet<()>,
     ) -> Result<(), LinkError> {
@@ -108,8 +109,13 @@ impl Watcher {
                 });
                 Ok(())
             }
-            // Roots count for later connections; the pod's own spec carries those of its admission.
-            Some(watch_response::Kind::Roots(_)) => Ok(()),
+            // The pod's spec carries the roots of its admission; those of today count for later connections.
+            Some(watch_response::Kind::Roots(roots)) => {
+                if let Err(error) = link.trust(&roots.pem) {
+                    warn!(error = %error, "the operator's new roots are not taken; the old ones stay");
+                }
+                Ok(())
+            }
             None => Err(LinkError::Answer("a message of an unknown kind")),
         }
     }
