@@ -15,7 +15,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use authority::{Authority, Leaf};
@@ -27,6 +27,9 @@ mod store;
 
 /// How often a replica looks whether the Secret or its own leaf is due.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How many may ask at once for a look at the Secret.
+const ASKING: usize = 64;
 
 /// What went wrong with a certificate.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,7 @@ pub struct Place {
 pub struct Certs {
     leaf: watch::Receiver<Leaf>,
     roots: watch::Receiver<Arc<str>>,
+    look: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// Keeps [`Certs`] fresh.
@@ -91,6 +95,7 @@ pub struct Keeper {
     authority: Authority,
     leaf: watch::Sender<Leaf>,
     roots: watch::Sender<Arc<str>>,
+    asked: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 impl Certs {
@@ -101,8 +106,32 @@ impl Certs {
         let authority = store.current(None, Timestamp::now()).await?;
         let leaf = watch::Sender::new(authority.issue(&place.names, Timestamp::now())?);
         let roots = watch::Sender::new(authority.bundle().into());
-        let certs = Self { leaf: leaf.subscribe(), roots: roots.subscribe() };
-        Ok((certs, Keeper { store, names: place.names, authority, leaf, roots }))
+        let (look, asked) = mpsc::channel(ASKING);
+        let certs = Self { leaf: leaf.subscribe(), roots: roots.subscribe(), look };
+        Ok((certs, Keeper { store, names: place.names, authority, leaf, roots, asked }))
+    }
+
+    /// The roots of now, as PEM.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<str> {
+        Arc::clone(&self.roots.borrow())
+    }
+
+    /// When the root that signs ends.
+    #[must_use]
+    pub fn signing_ends(&self) -> Option<Timestamp> {
+        // It is the first one.
+        root::ends(&self.bundle())
+    }
+
+    /// Has the Secret looked at now, since another replica may have changed it. Returns when that is done, or
+    /// cannot be.
+    pub async fn refresh(&self) {
+        let (done, looked) = oneshot::channel();
+        // Who is not answered goes on with what there is.
+        if self.look.send(done).await.is_ok() {
+            drop(looked.await);
+        }
     }
 
     /// The roots by which others know the operator, as PEM; it changes when they are rotated.
@@ -135,9 +164,19 @@ impl Keeper {
     /// Renews until it is dropped. What fails is tried again; the old certificates stay meanwhile.
     pub async fn run(mut self) {
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let mut waiting = Vec::new();
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                Some(done) = self.asked.recv() => waiting.push(done),
+            }
+            // One look answers everybody who waits.
+            waiting.extend(std::iter::from_fn(|| self.asked.try_recv().ok()));
             if let Err(error) = self.renew(Timestamp::now()).await {
                 warn!(error = &error as &dyn std::error::Error, "certificates not renewed");
+            }
+            for done in waiting {
+                // It may have given up.
+                done.send(()).ok();
             }
         }
     }

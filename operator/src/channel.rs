@@ -2,12 +2,13 @@
 //!
 //! A caller is who its token says, checked with the API server, and nothing that it says itself.
 
+mod documents;
 mod identity;
 mod lease;
+mod limit;
 mod record;
-mod watch;
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use ::channel::{
     MESSAGE_LIMIT,
@@ -19,33 +20,40 @@ use ::channel::{
 use axum::Router;
 use futures_util::Stream;
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
-use crate::{collector::Collector, distribute::Distributor, leases::Leases};
+use crate::{collector::Collector, distribute::Distributor, leases::Leases, metrics::Metrics};
 use identity::Identities;
 
 /// What the channel serves from.
 #[derive(Debug)]
+pub struct Sources {
+    /// Documents.
+    pub distributor: Distributor,
+    /// Credentials.
+    pub leases: Leases,
+    /// Where records go.
+    pub collector: Collector,
+    /// The operator's root certificates, PEM.
+    pub roots: watch::Receiver<Arc<str>>,
+}
+
+/// The channel of one term of leadership.
+#[derive(Debug)]
 pub struct Service {
     identities: Identities,
-    distributor: Distributor,
-    leases: Leases,
-    collector: Collector,
+    sources: Sources,
+    metrics: Metrics,
     ended: CancellationToken,
 }
 
 impl Service {
-    /// A channel for one term of leadership.
+    /// A channel that ends with `ended`.
     #[must_use]
-    pub fn new(
-        client: Client,
-        distributor: Distributor,
-        leases: Leases,
-        collector: Collector,
-        ended: CancellationToken,
-    ) -> Self {
-        Self { identities: Identities::new(client), distributor, leases, collector, ended }
+    pub fn new(client: Client, sources: Sources, metrics: Metrics, ended: CancellationToken) -> Self {
+        Self { identities: Identities::new(client, metrics.clone()), sources, metrics, ended }
     }
 
     /// As a router, for a listener of ours.
@@ -70,15 +78,16 @@ impl Channel for Service {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = self.identities.of(request.metadata()).await?;
-        let stream = watch::serve(&self.distributor, caller, request.into_inner(), self.ended.clone());
+        let caller = self.identities.of(request.metadata(), request.extensions()).await?;
+        let stream =
+            documents::serve(&self.sources, caller, request.into_inner(), &self.metrics, &self.ended);
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<Self::LeaseStream>, Status> {
-        let caller = self.identities.of(request.metadata()).await?;
+        let caller = self.identities.of(request.metadata(), request.extensions()).await?;
         let connection = request.into_inner().connection;
-        let stream = lease::serve(&self.distributor, &self.leases, &caller, connection, self.ended.clone())?;
+        let stream = lease::serve(&self.sources, &caller, connection, &self.metrics, &self.ended)?;
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -86,8 +95,8 @@ impl Channel for Service {
         &self,
         request: Request<Streaming<RecordRequest>>,
     ) -> Result<Response<Self::RecordStream>, Status> {
-        let caller = self.identities.of(request.metadata()).await?;
-        let stream = record::serve(self.collector.clone(), caller, request.into_inner(), self.ended.clone());
+        let caller = self.identities.of(request.metadata(), request.extensions()).await?;
+        let stream = record::serve(&self.sources, caller, request.into_inner(), &self.metrics, &self.ended)?;
         Ok(Response::new(Box::pin(stream)))
     }
 }

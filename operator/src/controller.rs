@@ -1,38 +1,46 @@
 //! The controllers, run by the leader alone: what is in the cluster -> classes, leases and status.
 //!
 //! ```text
-//!  fetch ──> World ──> compile ──> Distributor (documents), Leases ──> report (status, events)
-//!    ^ watches          (no client)
+//!  fetch ──> World ──> resolve, classes ──> Distributor (documents), Leases
+//!    ^ watches            (no client)  └──> report (conditions, events)
 //!    └ references: Secrets and ConfigMaps, one watch each
 //! ```
 //! Any change leads to one pass over everything, soon after it: documents depend on all Connections and policies
 //! at once, and equal pods share one class, so a pass is cheap.
 
-mod compile;
+mod classes;
+mod conditions;
+mod events;
 mod fetch;
 mod pods;
 mod report;
+mod resolve;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use api::condition::{PROGRAMMED, holds};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use policy::DnsMode;
-use tokio::time::{Instant, interval, sleep};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info};
 
 use crate::{
     addresses::Addresses,
     distribute::{Distributor, Key, Observed},
     leases::Leases,
+    metrics::Metrics,
     references::References,
 };
-use fetch::Watched;
+use fetch::{Watched, World};
+use report::{Picture, Reporter};
 
 /// Changes that come together are taken together.
 const GATHER: Duration = Duration::from_millis(20);
-/// Time alone changes status: pods become stale.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// What the controllers work with.
 #[derive(Clone)]
@@ -49,6 +57,8 @@ pub struct Parts {
     pub stale_after: Duration,
     /// The operator's namespace and service account, for grants.
     pub operator: Operator,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Parts {
@@ -66,82 +76,108 @@ pub struct Operator {
     pub instance: String,
 }
 
-/// Runs the controllers until `ended`.
-pub async fn run(parts: Parts, ended: CancellationToken) {
-    let watched = Watched::start(parts.client.clone());
+/// How much there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) connections: usize,
+    pub(crate) policies: usize,
+    pub(crate) pods: usize,
+    pub(crate) classes: usize,
+}
+
+/// Runs the controllers until `ended`. `primed` is told once everything that is in the cluster has been read and
+/// every pod has its document: only then may sidecars come.
+pub async fn run(parts: Parts, ended: CancellationToken, primed: oneshot::Sender<()>) {
+    let Parts { client, distributor, leases: _, dns: _, stale_after: _, operator, metrics } = parts.clone();
+    let watched = Watched::start(client.clone());
     tokio::select! {
         () = watched.ready() => info!("the cluster's resources are known"),
         () = ended.cancelled() => return,
     }
+    let (pictures, newest) = watch::channel(None);
+    let reporter = Reporter::new(client, operator, distributor, metrics);
+    tokio::select! {
+        () = pass_on_changes(&parts, &watched, &pictures, primed) => {}
+        () = reporter.run(newest) => {}
+        () = ended.cancelled() => {}
+    }
+}
+
+async fn pass_on_changes(
+    parts: &Parts,
+    watched: &Watched,
+    pictures: &watch::Sender<Option<Arc<Picture>>>,
+    primed: oneshot::Sender<()>,
+) {
     let references = References::new(parts.client.clone());
     let mut addresses = Addresses::default();
-    let mut reporter = report::Reporter::new(parts.client.clone(), parts.operator.clone());
-    let mut look = interval(LOOK);
+    let mut primed = Some(primed);
     loop {
-        pass(&parts, &watched, &references, &mut addresses, &mut reporter).await;
+        pass(parts, watched.world(), &references, &mut addresses, pictures);
+        if let Some(primed) = primed.take() {
+            // Whoever waited may have been told to end.
+            primed.send(()).ok();
+        }
         tokio::select! {
             () = watched.moved() => {}
             () = references.moved() => {}
-            () = parts.distributor.moved() => {}
-            _ = look.tick() => {}
-            () = ended.cancelled() => return,
         }
         sleep(GATHER).await;
     }
 }
 
-/// One pass over everything.
-async fn pass(
+/// One pass over everything. It waits for nothing.
+fn pass(
     parts: &Parts,
-    watched: &Watched,
+    world: World,
     references: &References,
     addresses: &mut Addresses,
-    reporter: &mut report::Reporter,
+    pictures: &watch::Sender<Option<Arc<Picture>>>,
 ) {
-    let world = watched.world();
-    addresses.assign(&world.hosts(), Instant::now());
+    let began = Instant::now();
+    addresses.assign(&world.hosts(), began);
     references.want(&world.references());
-    let resolved = compile::resolve(&world, references, addresses, &parts.operator);
+    let resolved = resolve::all(&world, references, addresses, &parts.operator);
     for (name, connection) in &resolved {
         parts.leases.set(name, connection.lease.clone());
     }
     parts.leases.retain(|name| resolved.contains_key(name));
-    for uid in parts.distributor.uids() {
-        if !world.pods.iter().any(|pod| pod.identity.uid == uid) {
-            parts.distributor.remove(&uid);
+    parts.distributor.set_pods(&world.pods);
+    let terms = classes::Terms { dns: parts.dns, stale_after: parts.stale_after };
+    let conflicts = match classes::compile(&world, &resolved, terms) {
+        Ok(classes) => {
+            let counts = Counts {
+                connections: world.connections.len(),
+                policies: world.policies.len(),
+                pods: world.pods.len(),
+                classes: classes.count,
+            };
+            parts.metrics.passed(counts, began.elapsed());
+            parts.distributor.publish(classes.by_pod, &observed(&world));
+            classes.conflicts
         }
-    }
-    for pod in &world.pods {
-        parts.distributor.place(pod.clone());
-    }
-    let classes = compile::classes(&world, &resolved, parts.dns, parts.stale_after);
-    match classes {
-        Ok(classes) => drop(parts.distributor.publish(classes, &observed(&world))),
-        Err(error) => warn!(error = %error, "documents cannot be compiled; the old ones stay"),
-    }
-    reporter.report(&world, &resolved, &parts.distributor).await;
+        Err(error) => {
+            error!(error = %error, "documents cannot be compiled; the old ones stay");
+            return;
+        }
+    };
+    pictures.send_replace(Some(Arc::new(Picture { world, resolved, conflicts })));
 }
 
 /// Every resource as it is now.
-fn observed(world: &fetch::World) -> BTreeMap<Key, Observed> {
+fn observed(world: &World) -> BTreeMap<Key, Observed> {
     let connections = world.connections.iter().map(|connection| {
-        let status = connection.status.clone().unwrap_or_default();
-        (Key::Connection(connection.key()), seen(connection.metadata.generation, &status.conditions))
+        let conditions = connection.status.as_ref().map(|status| status.conditions.as_slice());
+        (Key::Connection(connection.key()), seen(connection.metadata.generation, conditions))
     });
     let policies = world.policies.iter().map(|policy| {
-        let status = policy.status.clone().unwrap_or_default();
-        (Key::AccessPolicy(policy.key()), seen(policy.metadata.generation, &status.conditions))
+        let conditions = policy.status.as_ref().map(|status| status.conditions.as_slice());
+        (Key::AccessPolicy(policy.key()), seen(policy.metadata.generation, conditions))
     });
     connections.chain(policies).collect()
 }
 
-fn seen(
-    generation: Option<i64>,
-    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-) -> Observed {
+fn seen(generation: Option<i64>, conditions: Option<&[Condition]>) -> Observed {
     let generation = generation.unwrap_or_default();
-    Observed {
-        generation,
-        programmed: api::condition::holds(conditions, api::condition::PROGRAMMED, generation),
-    }
+    Observed { generation, programmed: holds(conditions.unwrap_or_default(), PROGRAMMED, generation) }
 }

@@ -23,7 +23,7 @@ use latch::Latch;
 pub use latch::{Programmed, Progress};
 use pod::Entry;
 pub use pod::{Assigned, PodFacts, PodIdentity};
-pub use shared::{Distributor, Subscription, Target};
+pub use shared::{Distributor, Right, Subscription, Target};
 
 /// How long a pod may be silent before it is called stale.
 pub const SILENCE: Duration = Duration::from_secs(60);
@@ -46,6 +46,8 @@ pub struct Class {
     pub document: Vec<u8>,
     /// The Connections in it.
     pub connections: BTreeSet<String>,
+    /// Those of them for which its pods need a credential: something is allowed there.
+    pub leased: BTreeSet<String>,
     /// The policies in it.
     pub policies: BTreeSet<String>,
 }
@@ -53,11 +55,18 @@ pub struct Class {
 impl Class {
     /// A class of this document.
     #[must_use]
-    pub fn new(document: Vec<u8>, connections: BTreeSet<String>, policies: BTreeSet<String>) -> Self {
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &document);
-        let mut digest = [0; 32];
-        digest.copy_from_slice(hash.as_ref());
-        Self { digest, document, connections, policies }
+    pub fn new(
+        document: Vec<u8>,
+        connections: BTreeSet<String>,
+        leased: BTreeSet<String>,
+        policies: BTreeSet<String>,
+    ) -> Self {
+        Self { digest: compile::digest(&document), document, connections, leased, policies }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let connections = self.connections.iter().cloned().map(Key::Connection);
+        connections.chain(self.policies.iter().cloned().map(Key::AccessPolicy))
     }
 
     fn includes(&self, key: &Key) -> bool {
@@ -110,11 +119,6 @@ impl Distribution {
     pub fn remove(&mut self, uid: &str) {
         self.pods.remove(uid);
         self.latches.values_mut().for_each(|latch| latch.gone(uid));
-    }
-
-    /// The pods that are known.
-    pub fn pods(&self) -> impl Iterator<Item = &PodFacts> {
-        self.pods.values().map(|entry| &entry.facts)
     }
 
     /// What a pod is to have.
@@ -206,30 +210,47 @@ impl Distribution {
         true
     }
 
-    /// How far a resource has come.
+    /// How far every resource has come.
     #[must_use]
-    pub fn progress(&self, key: &Key, now: Instant) -> Progress {
-        let mut progress = Progress::default();
-        for entry in self.pods.values().filter(|entry| entry.includes(key)) {
-            progress.pods += 1;
-            progress.on_generation += u32::from(entry.is_current());
-            progress.stale += u32::from(entry.is_stale(now, self.stale_after));
-            if progress.problem.is_none() {
-                progress.problem = entry.problem_text();
+    pub fn progress(&self, now: Instant) -> BTreeMap<Key, Progress> {
+        // Pods of one class have the same resources, so they are counted once.
+        let mut by_class: HashMap<[u8; 32], (&Class, Progress)> = HashMap::new();
+        for entry in self.pods.values() {
+            let Some(assigned) = &entry.assigned else { continue };
+            let counted = by_class.entry(assigned.class.digest);
+            let (_, progress) = counted.or_insert_with(|| (&assigned.class, Progress::default()));
+            progress.add(&entry.progress(now, self.stale_after));
+        }
+        let mut found: BTreeMap<Key, Progress> = BTreeMap::new();
+        for (class, progress) in by_class.values() {
+            class.keys().for_each(|key| found.entry(key).or_default().add(progress));
+        }
+        for (key, latch) in &self.latches {
+            let progress = found.entry(key.clone()).or_default();
+            self.wait(key, latch, progress, now);
+        }
+        found
+    }
+
+    /// Whether the resource's generation has arrived everywhere. A pod that has lost the resource by it counts
+    /// too until it says so.
+    fn wait(&self, key: &Key, latch: &Latch, progress: &mut Progress, now: Instant) {
+        let mut waiting = 0;
+        for entry in latch.waiting.keys().filter_map(|uid| self.pods.get(uid)) {
+            if entry.is_past(now, self.stale_after) {
+                continue;
+            }
+            waiting += 1;
+            if !entry.includes(key) {
+                progress.stale += entry.progress(now, self.stale_after).stale;
             }
         }
-        progress.programmed = self.latches.get(key).map_or(Programmed::Waiting(0), |latch| {
-            let passed =
-                |uid: &String| self.pods.get(uid).is_none_or(|entry| entry.is_past(now, self.stale_after));
-            let waiting = latch.waiting.keys().filter(|uid| !passed(uid)).count();
-            match (waiting, progress.stale, progress.pods) {
-                (_, 1.., _) => Programmed::Stale,
-                (1.., ..) => Programmed::Waiting(u32::try_from(waiting).unwrap_or(u32::MAX)),
-                (0, 0, 0) => Programmed::NoPods,
-                (0, 0, _) => Programmed::Done,
-            }
-        });
-        progress
+        progress.programmed = match (waiting, progress.stale, progress.pods) {
+            (_, 1.., _) => Programmed::Stale,
+            (1.., ..) => Programmed::Waiting(waiting),
+            (0, 0, 0) => Programmed::NoPods,
+            (0, 0, _) => Programmed::Done,
+        };
     }
 }
 

@@ -16,6 +16,7 @@ pub mod distribute;
 pub mod leader;
 pub mod leases;
 pub mod listen;
+pub mod metrics;
 pub mod records_api;
 pub mod references;
 pub mod runtime;

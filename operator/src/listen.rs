@@ -1,8 +1,14 @@
 //! HTTPS for the API server and for sidecars: bounded in connections, sizes and time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::Router;
+use hyper::{Request, body::Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -15,10 +21,12 @@ use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 use tracing::{debug, warn};
 
 /// What a listener admits.
@@ -26,17 +34,23 @@ use tracing::{debug, warn};
 pub struct Limits {
     /// Connections at once; more wait.
     pub connections: usize,
+    /// Connections of one address at once; more are closed.
+    pub of_one_peer: Option<usize>,
+    /// How long requests that are under way may take at the end.
+    pub drain: Duration,
 }
+
+/// The address that a request comes from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Questions under way on one of them.
 const STREAMS: u32 = 128;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const HEADERS: Duration = Duration::from_secs(10);
-/// Longer than any webhook's `timeoutSeconds` here.
-const DRAIN: Duration = Duration::from_secs(6);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`; then lets requests that are under way finish.
+/// Serves until `stop`; then lets requests that are under way finish. No connection outlives this.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -46,17 +60,57 @@ pub async fn serve(
 ) {
     let acceptor = TlsAcceptor::from(tls);
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let drain = GracefulShutdown::new();
-    while let Some((stream, slot)) = next(&listener, &slots, &stop).await {
+    let (drain, peers, mut open) = (GracefulShutdown::new(), Peers::default(), JoinSet::new());
+    while let Some((stream, peer, slot)) = next(&listener, &slots, &stop).await {
+        while open.try_join_next().is_some() {}
+        let Some(place) = peers.place(peer, limits.of_one_peer) else {
+            debug!(peer = %peer, "an address has too many connections");
+            continue;
+        };
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), drain.watcher());
-        tokio::spawn(async move {
-            connection(stream, acceptor, router, watcher).await;
-            drop(slot);
+        open.spawn(async move {
+            connection(stream, acceptor, (router, peer), watcher).await;
+            drop((slot, place));
         });
     }
     drop(listener);
-    if timeout(DRAIN, drain.shutdown()).await.is_err() {
-        warn!("connections still open after the drain");
+    if timeout(limits.drain, drain.shutdown()).await.is_err() {
+        warn!("connections are cut off");
+    }
+}
+
+/// How many connections each address has.
+#[derive(Clone, Debug, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl Peers {
+    fn place(&self, peer: IpAddr, limit: Option<usize>) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(peer).or_default();
+        if limit.is_some_and(|limit| *count >= limit) {
+            return None;
+        }
+        *count += 1;
+        Some(Place { peers: self.clone(), peer })
+    }
+}
+
+/// One connection of an address.
+#[derive(Debug)]
+struct Place {
+    peers: Peers,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.peer);
+            }
+        }
     }
 }
 
@@ -64,7 +118,7 @@ async fn next(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     loop {
         let accepted = async {
             let slot = Arc::clone(slots).acquire_owned().await.ok()?;
@@ -75,7 +129,7 @@ async fn next(
             accepted = accepted => accepted?,
         };
         match accepted {
-            (Ok((stream, _peer)), slot) => return Some((stream, slot)),
+            (Ok((stream, peer)), slot) => return Some((stream, peer.ip().to_canonical(), slot)),
             (Err(error), _slot) => {
                 warn!(%error, "connection not accepted");
                 sleep(ACCEPT_BACKOFF).await;
@@ -84,12 +138,21 @@ async fn next(
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    (router, peer): (Router, IpAddr),
+    watcher: Watcher,
+) {
     let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return ended(&error),
         Err(elapsed) => return ended(&elapsed),
     };
+    let service = MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     server
@@ -97,7 +160,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, wa
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(HEADERS))
         .max_concurrent_streams(STREAMS);
-    let served = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(error) = watcher.watch(served.into_owned()).await {
         ended(&*error);
     }

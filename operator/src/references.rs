@@ -41,12 +41,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As RBAC names it.
+    /// As people call it.
     #[must_use]
-    pub const fn resource(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Secret => "secrets",
-            Self::ConfigMap => "configmaps",
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,24 +22,26 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    admin::Admin,
+    admin,
     args::{Config, Dns, LogFormat},
     certs::{Certs, Place, bundle},
-    channel::Service,
+    channel::{Service, Sources},
     collector::Collector,
     controller::{self, Operator, Parts},
     distribute::Distributor,
     leader::{Election, Term, label::Label},
     leases::Leases,
     listen::{self, Limits},
+    metrics::Metrics,
     records_api,
     webhook::{self, Webhooks, settings},
 };
 
 /// The Secret with the operator's roots.
 const CERTIFICATES: &str = "chaperone-certificates";
-/// Connections of sidecars: three each.
-const CHANNEL: Limits = Limits { connections: 16_384 };
+/// Connections of sidecars: two each, and one for each Connection.
+const CHANNEL: Limits =
+    Limits { connections: 16_384, of_one_peer: Some(256), drain: Duration::from_millis(500) };
 
 /// Starts logging and chooses the crypto library.
 ///
@@ -65,7 +68,7 @@ struct Leading {
     certs: Certs,
     store: Arc<dyn ObjectStore>,
     label: Label,
-    admin: Admin,
+    metrics: Metrics,
 }
 
 /// Runs the operator until it is told to end.
@@ -76,23 +79,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let client = Client::try_default().await.context("the API server cannot be reached")?;
     let stop = CancellationToken::new();
-    let admin = Admin::new();
+    let metrics = Metrics::new();
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let address = any_address(config.ports.admin);
-    let serving = admin.clone().serve(address);
+    let serving = admin::serve(metrics.clone(), address);
     tasks.spawn(async move { serving.await.context("health cannot be served") });
 
     let (certs, in_place) = certificates(&client, &config, &mut tasks).await?;
+    tasks.spawn(tell_end_of_root(metrics.clone(), certs.clone()));
     let store = store(&config)?;
     serve_records(&config, Arc::clone(&store), &mut tasks).await?;
-    let webhooks = serve_webhooks(&client, &config, &certs, stop.clone()).await?;
-    tasks.spawn(ready(admin.clone(), in_place));
+    let webhooks = serve_webhooks(&client, &config, (&certs, &metrics), stop.clone()).await?;
+    tasks.spawn(ready(metrics.clone(), in_place));
 
     let label = Label::new(client.clone(), &config.namespace, config.pod_name.clone());
     label.remove().await.context("this replica's own pod cannot be labelled")?;
     let names = &config.names;
     let election = Election::new(client.clone(), &config.namespace, &names.leader_lease, &config.identity());
-    let leading = Leading { client, config: Arc::clone(&config), certs, store, label, admin };
+    let leading = Leading { client, config: Arc::clone(&config), certs, store, label, metrics };
     let mut campaign = std::pin::pin!(election.run(&stop, |term| lead(leading.clone(), term)));
     let ended = tokio::select! {
         ended = until_told(&mut tasks) => ended,
@@ -150,11 +154,21 @@ async fn certificates(
 }
 
 /// Ready is who can be called: once the API server has the roots that the webhooks' certificate comes from.
-async fn ready(admin: Admin, mut in_place: watch::Receiver<usize>) -> anyhow::Result<()> {
+async fn ready(metrics: Metrics, mut in_place: watch::Receiver<usize>) -> anyhow::Result<()> {
     // Their keeper lives as long as the operator.
     drop(in_place.wait_for(|count| *count == bundle::CONFIGURATIONS).await);
-    admin.serves.set(1);
+    metrics.serves.set(1);
     std::future::pending().await
+}
+
+/// Counts down for whoever watches.
+async fn tell_end_of_root(metrics: Metrics, certs: Certs) -> anyhow::Result<()> {
+    let mut roots = certs.roots();
+    loop {
+        certs.signing_ends().iter().for_each(|ends| metrics.root_ends(*ends));
+        // Their keeper lives as long as the operator.
+        roots.changed().await.context("nobody keeps the certificates")?;
+    }
 }
 
 fn store(config: &Config) -> anyhow::Result<Arc<dyn ObjectStore>> {
@@ -180,13 +194,13 @@ async fn serve_records(
 async fn serve_webhooks(
     client: &Client,
     config: &Config,
-    certs: &Certs,
+    (certs, metrics): (&Certs, &Metrics),
     stop: CancellationToken,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(any_address(config.ports.webhook)).await;
     let listener = listener.context("the webhook port cannot be opened")?;
     let tls = certs.server_config(&[&TLS13, &TLS12], &["h2", "http/1.1"])?;
-    let webhooks = Webhooks::new(client.clone(), injected(config), certs.roots());
+    let webhooks = Webhooks::new(client.clone(), injected(config), certs.clone(), metrics.clone());
     Ok(tokio::spawn(webhook::serve(listener, tls, webhooks, stop)))
 }
 
@@ -211,12 +225,12 @@ fn injected(config: &Config) -> settings::Settings {
 
 /// One term of leadership.
 async fn lead(leading: Leading, term: Term) {
-    leading.admin.leads.set(1);
+    leading.metrics.leads.set(1);
     if let Err(error) = serve_term(&leading, &term).await {
         error!(error = format!("{error:#}"), "this replica cannot lead");
         unlabel(&leading.label).await;
     }
-    leading.admin.leads.set(0);
+    leading.metrics.leads.set(0);
 }
 
 async fn unlabel(label: &Label) {
@@ -226,7 +240,7 @@ async fn unlabel(label: &Label) {
 }
 
 async fn serve_term(leading: &Leading, term: &Term) -> anyhow::Result<()> {
-    let Leading { client, config, certs, store, label, admin: _ } = leading;
+    let Leading { client, config, certs: _, store, label, metrics } = leading;
     label.remove_from_others().await.context("others cannot be unlabelled")?;
     let collector = Collector::open(Arc::clone(store)).await.context("records cannot be collected")?;
     let distributor = Distributor::new(term.epoch, config.stale_after);
@@ -242,21 +256,58 @@ async fn serve_term(leading: &Leading, term: &Term) -> anyhow::Result<()> {
         },
         stale_after: config.stale_after,
         operator: Operator { namespace: config.namespace.clone(), instance: config.identity() },
+        metrics: metrics.clone(),
     };
-    let listener = TcpListener::bind(any_address(config.ports.channel)).await;
-    let listener = listener.context("the channel's port cannot be opened")?;
-    let tls = certs.server_config(&[&TLS13], &["h2"])?;
-    let service = Service::new(client.clone(), distributor, leases, collector, term.ended.clone());
-    let channel = listen::serve(listener, tls, service.into_router(), term.ended.clone(), CHANNEL);
-    label.give().await.context("this replica's pod cannot be labelled")?;
-    info!(epoch = term.epoch, "the control channel is open");
+    let (primed, known) = oneshot::channel();
+    let controllers = controller::run(parts, term.ended.clone(), primed);
+    let channel = serve_channel(leading, term, Shares { distributor, leases, collector }, known);
     // Sidecars are sent elsewhere while the last streams are closed.
     let unlabelled = async {
         term.ended.cancelled().await;
         unlabel(label).await;
     };
-    tokio::join!(channel, controller::run(parts, term.ended.clone()), unlabelled);
+    let ((), served, ()) = tokio::join!(controllers, channel, unlabelled);
+    served
+}
+
+/// What the channel serves from.
+struct Shares {
+    distributor: Distributor,
+    leases: Leases,
+    collector: Collector,
+}
+
+/// The control channel, from when everything is known to the end of the term.
+async fn serve_channel(
+    leading: &Leading,
+    term: &Term,
+    shares: Shares,
+    known: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    if known.await.is_err() {
+        return Ok(());
+    }
+    let opened = open_channel(leading, term, shares).await;
+    // Without a channel the term is of no use: another replica may do better.
+    opened.inspect_err(|_| term.ended.cancel())?.await;
     Ok(())
+}
+
+async fn open_channel(
+    leading: &Leading,
+    term: &Term,
+    shares: Shares,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let Leading { client, config, certs, store: _, label, metrics } = leading;
+    let listener = TcpListener::bind(any_address(config.ports.channel)).await;
+    let listener = listener.context("the channel's port cannot be opened")?;
+    let tls = certs.server_config(&[&TLS13], &["h2"])?;
+    let Shares { distributor, leases, collector } = shares;
+    let sources = Sources { distributor, leases, collector, roots: certs.roots() };
+    let service = Service::new(client.clone(), sources, metrics.clone(), term.ended.clone());
+    label.give().await.context("this replica's pod cannot be labelled")?;
+    info!(epoch = term.epoch, "the control channel is open");
+    Ok(listen::serve(listener, tls, service.into_router(), term.ended.clone(), CHANNEL))
 }
 
 /// `::` where the kernel has IPv6, which serves IPv4 too; else `0.0.0.0`.

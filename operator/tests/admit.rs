@@ -73,7 +73,7 @@ fn table(file: &str, verdict: impl Fn(&Value, &Value, &Namespace) -> Result<(), 
 fn a_final_pod_that_is_not_as_injected_is_refused() {
     let settings = settings();
     table("tampered.yaml", |_, pod, namespace| {
-        created(pod, Expectation { settings: &settings, roots: ROOTS, namespace })
+        created(pod, Expectation { settings: &settings, roots: ROOTS, namespace }).map(drop)
     });
 }
 

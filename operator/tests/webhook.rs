@@ -21,6 +21,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chaperone_operator::{
     certs::{Certs, Place},
+    metrics::Metrics,
     webhook::{Webhooks, serve},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,8 +29,13 @@ use kube::Client;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
-use tokio_rustls::TlsConnector;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::Notify,
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use around::{folder, read, settings};
@@ -53,6 +59,7 @@ fn api_server(cluster: &Shared) -> Client {
         .route("/api/v1/namespaces/{name}", get(namespace))
         .route("/api/v1/namespaces/{ns}/secrets", post(create_secret))
         .route("/api/v1/namespaces/{ns}/secrets/{name}", get(secret))
+        .route("/apis/chaperone.dev/v1alpha1/namespaces/{ns}/connections", get(stored_connections))
         .route("/apis/chaperone.dev/v1alpha1/namespaces/{ns}/connections/{name}", get(stored_connection))
         .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(access_review))
         .with_state(Arc::clone(cluster));
@@ -96,6 +103,14 @@ async fn stored_connection(
     found.cloned().map_or_else(missing, |found| Json(found).into_response())
 }
 
+async fn stored_connections(State(cluster): State<Shared>, Path(ns): Path<String>) -> Response {
+    let all = cluster.lock().unwrap().connections.clone();
+    let here: Vec<_> =
+        all.into_iter().filter(|found| found["metadata"]["namespace"] == ns.as_str()).collect();
+    Json(json!({"apiVersion": "chaperone.dev/v1alpha1", "kind": "ConnectionList", "metadata": {}, "items": here}))
+        .into_response()
+}
+
 async fn access_review(State(cluster): State<Shared>, Json(mut review): Json<Value>) -> Response {
     let spec = &review["spec"];
     assert_eq!(spec["resourceAttributes"]["verb"], "get");
@@ -137,22 +152,20 @@ async fn served(cluster: Cluster) -> Served {
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let roots = certs.roots().borrow().to_string();
+    let roots = certs.bundle().to_string();
     let stop = CancellationToken::new();
-    let task =
-        tokio::spawn(serve(listener, tls, Webhooks::new(client, settings(), certs.roots()), stop.clone()));
+    let task = tokio::spawn(serve(
+        listener,
+        tls,
+        Webhooks::new(client, settings(), certs, Metrics::new()),
+        stop.clone(),
+    ));
     Served { addr, roots, stop, task }
 }
 
 impl Served {
     async fn post(&self, path: &str, body: Vec<u8>) -> (StatusCode, String) {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.roots.as_bytes()).unwrap()).unwrap();
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = tokio::net::TcpStream::connect(self.addr).await.unwrap();
-        let name = ServerName::try_from(NAME).unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let stream = self.connect(b"h2").await;
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -164,6 +177,25 @@ impl Served {
         let status = response.status();
         let body = axum::body::to_bytes(Body::new(response.into_body()), usize::MAX).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// What `/healthz` answers over HTTP/1.1, which API servers speak to webhooks; with its headers.
+    async fn health(&self) -> String {
+        let mut stream = self.connect(b"http/1.1").await;
+        stream.write_all(format!("GET /healthz HTTP/1.1\r\nhost: {NAME}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        String::from_utf8(answer[..length].to_vec()).unwrap()
+    }
+
+    async fn connect(&self, protocol: &[u8]) -> TlsStream<tokio::net::TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.roots.as_bytes()).unwrap()).unwrap();
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = tokio::net::TcpStream::connect(self.addr).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
     /// The `response` of a review.
@@ -294,6 +326,16 @@ async fn what_is_under_way_is_finished_when_the_operator_stops() {
     assert_eq!(answer.await.unwrap()["allowed"], false, "answered, not cut off");
     task.await.unwrap();
     assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn an_operator_that_ends_answers_on_and_sends_api_servers_elsewhere() {
+    let served = served(Cluster::default()).await;
+    assert!(!served.health().await.contains("connection: close"));
+    served.stop.cancel();
+    let farewell = served.health().await;
+    assert!(farewell.starts_with("HTTP/1.1 200"), "{farewell}");
+    assert!(farewell.contains("connection: close"), "{farewell}");
 }
 
 fn connection(key: (&str, &str), host: &str, allowed: &[&str]) -> Value {
@@ -430,5 +472,93 @@ async fn the_author_of_a_connection_must_be_able_to_read_its_secrets() {
                 assert!(message.is_some_and(|message| message.contains(reason)), "{request} {answer}")
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_leads_away_from_the_pod_and_says_so_when_nobody_looks() {
+    let served =
+        served(Cluster { readable_secrets: vec!["ann agents/orders-ro".to_owned()], ..Cluster::default() })
+            .await;
+    let ask = async |new: &Value| served.ask("/validate-connections", review("CREATE", "agents", new)).await;
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "169.254.169.254",
+        "fe80::1",
+        "0.0.0.0",
+        "198.18.0.7",
+        "db.localhost",
+    ] {
+        let answer = ask(&connection(("agents", "near"), host, &[])).await;
+        let message = answer["status"]["message"].as_str().unwrap_or_default();
+        assert!(
+            message.contains("spec.upstream.host: leads to the pod itself or its node"),
+            "{host}: {answer}"
+        );
+    }
+    let mut taken = connection(("agents", "orders-db"), "orders.prod.svc.cluster.local", &[]);
+    taken["spec"]["agent"] = json!({"port": 15_006});
+    let message = ask(&taken).await["status"]["message"].clone();
+    assert_eq!(message, "chaperone: spec.agent.port: 15006 is the sidecar's own; choose another");
+    let mut opaque = connection(("agents", "api"), "kubernetes.default.svc.cluster.local", &[]);
+    opaque["spec"]["protocol"] = json!("Opaque");
+    opaque["spec"]["credential"] = json!({"none": {}});
+    opaque["spec"].as_object_mut().unwrap().remove("postgres");
+    let answer = ask(&opaque).await;
+    assert_eq!(answer["allowed"], true, "{answer}");
+    assert!(answer["warnings"][0].as_str().unwrap().contains("without being looked at"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_policy_that_opens_what_nobody_looks_at_comes_with_a_warning() {
+    let served = served(Cluster::default()).await;
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "subjects": [{"serviceAccounts": ["planner"]}], "connections": {"names": ["api"]},
+        "rules": [{"name": "pass", "verdict": "Allow", "opaque": {}}, {"name": "no", "verdict": "Deny", "opaque": {}}],
+    }});
+    let answer = served.ask("/validate-policies", review("CREATE", "agents", &policy)).await;
+    assert_eq!(answer["allowed"], true, "{answer}");
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].as_str().unwrap().starts_with("rule `pass`"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_pod_does_not_take_the_credential_of_a_connection_itself() {
+    let served = served(two_connections()).await;
+    let created = async |pod: &Value| {
+        let injected = apply(pod, &served.ask("/inject", review("CREATE", "agents", pod)).await);
+        served.ask("/validate-pods", review("CREATE", "agents", &injected)).await
+    };
+    let with = |path: &str, value: Value| {
+        let mut pod = plain();
+        pod["spec"]["containers"][0][path] = value;
+        pod
+    };
+    let key = |name: &str| json!([{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": name, "key": "password"}}}]);
+    let mut mounted = plain();
+    mounted["spec"]["volumes"] =
+        json!([{"name": "v", "projected": {"sources": [{"secret": {"name": "orders-ro"}}]}}]);
+    for (pod, place) in [
+        (with("env", key("orders-ro")), "container `agent`"),
+        (with("envFrom", json!([{"secretRef": {"name": "orders-ro"}}])), "container `agent`"),
+        (mounted, "volume `v`"),
+    ] {
+        let answer = created(&pod).await;
+        let message = answer["status"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(&format!("the {place} takes the Secret `orders-ro`")), "{answer}");
+    }
+    assert_eq!(created(&with("env", key("another"))).await["allowed"], true);
+}
+
+#[tokio::test]
+async fn what_ends_a_pod_or_gives_it_to_a_node_is_none_of_our_business() {
+    let served = served(Cluster::default()).await;
+    for (operation, subresource) in [("CREATE", "binding"), ("CREATE", "eviction"), ("DELETE", "")] {
+        let mut review = review(operation, "nowhere", &json!({"kind": "Binding"}));
+        review["subResource"] = json!(subresource);
+        assert_eq!(served.ask("/validate-pods", review).await["allowed"], true, "{operation} {subresource}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,20 +10,26 @@ use std::{
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::{Api, Client, api::PostParams};
 use tokio::{
-    sync::Semaphore,
+    sync::{Mutex as Turn, Semaphore},
     time::{Instant, timeout},
 };
-use tonic::{Status, metadata::MetadataMap};
+use tonic::{Extensions, Status, metadata::MetadataMap};
 
-use crate::distribute::PodIdentity;
+use super::limit::Limiter;
+use crate::{distribute::PodIdentity, listen::Peer, metrics::Metrics};
 
-/// A confirmed token counts this long without another question.
+/// A confirmed token counts this long without another question, a denied one so long.
 const KEPT: Duration = Duration::from_secs(30);
-/// Confirmed tokens that are remembered; beyond it, all are asked about again.
+const DENIED: Duration = Duration::from_secs(5);
+/// Tokens that are remembered; beyond it, those that have to be asked about again are forgotten.
 const REMEMBERED: usize = 20_000;
 /// Questions to the API server at once, and how long one may take.
 const CONCURRENT: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Questions that one address may cause at once, and then.
+const QUESTIONS: (u32, Duration) = (8, Duration::from_secs(2));
+/// Streams that one pod may open at once, and then: it needs one for each Connection, and two.
+const STREAMS: (u32, Duration) = (256, Duration::from_millis(250));
 /// Longer tokens are none.
 const TOKEN: usize = 16 * 1024;
 /// Where TokenReview says which pod a token is bound to.
@@ -32,9 +39,16 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// Asks the API server who callers are.
 pub(super) struct Identities {
     client: Client,
-    known: Mutex<HashMap<[u8; 32], (PodIdentity, Instant)>>,
-    slots: Arc<Semaphore>,
+    known: Mutex<HashMap<[u8; 32], Arc<Seen>>>,
+    slots: Semaphore,
+    questions: Limiter<IpAddr>,
+    streams: Limiter<String>,
+    metrics: Metrics,
 }
+
+/// One token. Who comes with it while it is asked about waits for the same answer.
+#[derive(Default)]
+struct Seen(Turn<Option<(Option<PodIdentity>, Instant)>>);
 
 impl std::fmt::Debug for Identities {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,38 +57,77 @@ impl std::fmt::Debug for Identities {
 }
 
 impl Identities {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default(), slots: Arc::new(Semaphore::new(CONCURRENT)) }
+    pub(super) fn new(client: Client, metrics: Metrics) -> Self {
+        Self {
+            client,
+            known: Mutex::default(),
+            slots: Semaphore::new(CONCURRENT),
+            questions: Limiter::new(QUESTIONS.0, QUESTIONS.1),
+            streams: Limiter::new(STREAMS.0, STREAMS.1),
+            metrics,
+        }
     }
 
     /// The pod whose token came with a call.
-    pub(super) async fn of(&self, metadata: &MetadataMap) -> Result<PodIdentity, Status> {
+    pub(super) async fn of(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+    ) -> Result<PodIdentity, Status> {
         let token = metadata.get("authorization").and_then(|value| value.to_str().ok());
         let token =
             token.and_then(|value| value.strip_prefix("Bearer ")).filter(|token| token.len() <= TOKEN);
         let token = token.ok_or_else(|| Status::unauthenticated("a bearer token is needed"))?;
-        let hash = compile::digest(token.as_bytes());
-        if let Some(known) = self.remembered(&hash) {
-            return Ok(known);
+        let peer = extensions.get::<Peer>().map(|Peer(address)| *address);
+        let identity = self.identify(token, peer).await?;
+        let identity = identity
+            .ok_or_else(|| Status::unauthenticated("the token is not one of a pod for this audience"))?;
+        if !self.streams.take(identity.uid.clone(), Instant::now()) {
+            self.metrics.token("limited");
+            return Err(Status::resource_exhausted("the pod opens too many streams; it may try again"));
         }
-        let identity = self.review(token).await?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(hash, (identity.clone(), Instant::now()));
         Ok(identity)
     }
 
-    fn remembered(&self, hash: &[u8; 32]) -> Option<PodIdentity> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (identity, at) = known.get(hash)?;
-        (at.elapsed() < KEPT).then(|| identity.clone())
+    /// Whose token it is; nobody's when the API server says so.
+    async fn identify(&self, token: &str, peer: Option<IpAddr>) -> Result<Option<PodIdentity>, Status> {
+        let seen = self.seen(compile::digest(token.as_bytes()));
+        let mut turn = seen.0.lock().await;
+        if let Some((answer, at)) = &*turn
+            && at.elapsed() < if answer.is_some() { KEPT } else { DENIED }
+        {
+            self.metrics.token("remembered");
+            return Ok(answer.clone());
+        }
+        if peer.is_some_and(|peer| !self.questions.take(peer, Instant::now())) {
+            self.metrics.token("limited");
+            return Err(Status::resource_exhausted(
+                "too many tokens come from this address; it may try again",
+            ));
+        }
+        let answer = self.review(token).await.inspect_err(|_| self.metrics.token("unavailable"))?;
+        self.metrics.token(if answer.is_some() { "confirmed" } else { "denied" });
+        *turn = Some((answer.clone(), Instant::now()));
+        Ok(answer)
     }
 
-    async fn review(&self, token: &str) -> Result<PodIdentity, Status> {
-        let unavailable = |_| Status::unavailable("the token cannot be checked now");
-        let _slot = self.slots.acquire().await.map_err(|_| Status::unavailable("the channel is ending"))?;
+    fn seen(&self, hash: [u8; 32]) -> Arc<Seen> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            // Who holds one now keeps it, and is asked about once more at worst.
+            known.retain(|_, seen| {
+                seen.0.try_lock().is_ok_and(|seen| seen.as_ref().is_some_and(|(_, at)| at.elapsed() < KEPT))
+            });
+        }
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        Arc::clone(known.entry(hash).or_default())
+    }
+
+    async fn review(&self, token: &str) -> Result<Option<PodIdentity>, Status> {
+        let unavailable = || Status::unavailable("the token cannot be checked now");
+        let _slot = self.slots.acquire().await.map_err(|_| unavailable())?;
         let spec = TokenReviewSpec {
             token: Some(token.to_owned()),
             audiences: Some(vec![::channel::TOKEN_AUDIENCE.to_owned()]),
@@ -83,11 +136,8 @@ impl Identities {
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
         let params = PostParams::default();
         let asked = timeout(PATIENCE, reviews.create(&params, &review)).await;
-        let answer = asked
-            .map_err(|_| Status::unavailable("the token cannot be checked now"))?
-            .map_err(unavailable)?;
-        identity(&answer)
-            .ok_or_else(|| Status::unauthenticated("the token is not one of a pod for this audience"))
+        let answer = asked.map_err(|_| unavailable())?.map_err(|_| unavailable())?;
+        Ok(identity(&answer))
     }
 }
 

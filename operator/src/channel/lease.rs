@@ -7,32 +7,39 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::Sources;
 use crate::{
-    distribute::{Distributor, PodIdentity, Subscription},
-    leases::{Lease, Leases},
+    distribute::{PodIdentity, Right, Subscription},
+    leases::Lease,
+    metrics::Metrics,
 };
 
+/// What a pod is told for which nothing is allowed: it needs no credential.
+const WITHHELD: &str = "no rule allows this pod anything on it";
+
 pub(super) fn serve(
-    distributor: &Distributor,
-    leases: &Leases,
+    sources: &Sources,
     caller: &PodIdentity,
     connection: String,
-    ended: CancellationToken,
+    metrics: &Metrics,
+    ended: &CancellationToken,
 ) -> Result<impl Stream<Item = Result<LeaseResponse, Status>> + use<>, Status> {
-    if !distributor.may_use(&caller.uid, &connection) {
+    let (distributor, uid) = (sources.distributor.clone(), caller.uid.clone());
+    if distributor.right(&uid, &connection) == Right::None {
         return Err(Status::permission_denied("the pod's document does not have this Connection"));
     }
     let (outbox, answers) = mpsc::channel(1);
-    let (distributor, uid) = (distributor.clone(), caller.uid.clone());
-    let (lease, pod) = (leases.follow(&connection), distributor.follow(&uid));
+    let (lease, pod) = (sources.leases.follow(&connection), distributor.follow(&uid));
+    let (open, ended) = (metrics.stream("lease"), ended.clone());
     tokio::spawn(async move {
-        let still = || distributor.may_use(&uid, &connection);
+        let right = || distributor.right(&uid, &connection);
         let status = tokio::select! {
-            status = follow(lease, pod, still, &outbox) => status,
+            status = follow(lease, pod, right, &outbox) => status,
             () = ended.cancelled() => Status::unavailable("this replica leads no more"),
         };
-        // The sidecar may have gone.
-        drop(outbox.send(Err(status)).await);
+        // A sidecar that does not read is not waited for: the stream ends in any case.
+        drop(outbox.try_send(Err(status)));
+        drop(open);
     });
     Ok(ReceiverStream::new(answers))
 }
@@ -40,18 +47,24 @@ pub(super) fn serve(
 async fn follow(
     mut lease: watch::Receiver<Lease>,
     mut pod: Subscription,
-    still: impl Fn() -> bool,
+    right: impl Fn() -> Right,
     outbox: &mpsc::Sender<Result<LeaseResponse, Status>>,
 ) -> Status {
+    let mut told = None;
     loop {
-        if !still() {
-            return Status::permission_denied("the pod's document no longer has this Connection");
-        }
-        let answer = answer(&lease.borrow_and_update());
-        if let Some(kind) = answer
-            && outbox.send(Ok(LeaseResponse { kind: Some(kind) })).await.is_err()
-        {
-            return Status::cancelled("the sidecar is gone");
+        let current = lease.borrow_and_update().clone();
+        let answer = match right() {
+            Right::Given => answer(&current),
+            Right::Withheld => Some(lease_response::Kind::Unavailable(WITHHELD.to_owned())),
+            Right::None => {
+                return Status::permission_denied("the pod's document no longer has this Connection");
+            }
+        };
+        if answer.is_some() && answer != told {
+            if outbox.send(Ok(LeaseResponse { kind: answer.clone() })).await.is_err() {
+                return Status::cancelled("the sidecar is gone");
+            }
+            told = answer;
         }
         tokio::select! {
             changed = lease.changed() => {

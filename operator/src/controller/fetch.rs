@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Debug, net::Ipv4Addr, sync::Arc};
 
 use api::{
     AccessPolicySpec, AccessPolicyStatus, ConnectionSpec, ConnectionStatus, Lenient,
-    v1alpha1::{CaBundle, KeyRef},
+    v1alpha1::{CaBundle, KeyRef, SecretCredential},
 };
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -107,6 +107,15 @@ where
 }
 
 impl World {
+    /// A Connection by namespace and name.
+    pub(super) fn connection(&self, namespace: &str, name: &str) -> Option<&Connection> {
+        let wanted = (Some(namespace), Some(name));
+        let found = self.connections.iter().find(|connection| {
+            (connection.metadata.namespace.as_deref(), connection.metadata.name.as_deref()) == wanted
+        });
+        found.map(|connection| &**connection)
+    }
+
     /// The host of each Connection with the address that its status says, oldest first.
     pub(super) fn hosts(&self) -> Vec<(String, Option<Ipv4Addr>)> {
         let mut by_age: Vec<_> = self.connections.iter().collect();
@@ -129,7 +138,7 @@ impl World {
         let mut found = BTreeSet::new();
         for connection in &self.connections {
             let Ok(spec) = &connection.spec else { continue };
-            found.insert(secret(connection, spec));
+            found.extend(secret(connection, spec).map(|(reference, _)| reference));
             found.extend(ca_bundle(connection, spec).map(|(reference, _)| reference));
         }
         found
@@ -140,10 +149,15 @@ fn namespace(connection: &Connection) -> String {
     connection.metadata.namespace.clone().unwrap_or_default()
 }
 
-/// The Secret with a Connection's credential.
-pub(super) fn secret(connection: &Connection, spec: &ConnectionSpec) -> Reference {
-    let name = spec.credential.secret_ref.name.clone();
-    Reference { kind: Kind::Secret, namespace: namespace(connection), name }
+/// The Secret with a Connection's credential, if it has one, and what to take from it.
+pub(super) fn secret<'s>(
+    connection: &Connection,
+    spec: &'s ConnectionSpec,
+) -> Option<(Reference, &'s SecretCredential)> {
+    let keys = spec.credential.secret_ref.as_ref()?;
+    let reference =
+        Reference { kind: Kind::Secret, namespace: namespace(connection), name: keys.name.clone() };
+    Some((reference, keys))
 }
 
 /// Where a Connection's CA bundle is, and under which key.

@@ -1,253 +1,231 @@
-//! Status and events: what is true, and no more often than it changes.
+//! Status and Events: what is true, and no more often than it changes. Beside the passes, so that a slow API
+//! server holds no document up.
 
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use api::{
-    AccessPolicySpec, AccessPolicyStatus, ConnectionStatus, FieldError,
-    condition::{self, ACCEPTED, PROGRAMMED, READY, RESOLVED_REFS, Say},
-};
+use futures_util::{StreamExt, stream};
 use k8s_openapi::{
+    api::core::v1::ObjectReference,
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder, Reporter as By},
+    core::NamespaceResourceScope,
+    runtime::events::{Event, Recorder, Reporter as By},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
-use tokio::time::Instant;
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval, sleep, timeout},
+};
 use tracing::warn;
 
 use super::{
-    Operator,
-    compile::Resolved,
+    Operator, conditions, events,
     fetch::{AccessPolicy, Connection, World},
+    resolve::Resolved,
 };
-use crate::distribute::{Distributor, Key, Programmed, Progress};
+use crate::{
+    distribute::{Distributor, Key, Progress},
+    metrics::Metrics,
+};
 
 /// Who owns status fields.
 const MANAGER: &str = "chaperone-operator";
 /// Counts alone are written this often.
 const COUNTS: Duration = Duration::from_secs(5);
+/// Time alone changes status: pods become stale.
+const LOOK: Duration = Duration::from_secs(5);
+/// Acknowledgements that come together are counted together.
+const GATHER: Duration = Duration::from_millis(100);
+/// Writes at once, and how long one may take.
+const CONCURRENT: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes status and events.
+/// What a pass saw and made of it.
+#[derive(Debug)]
+pub(super) struct Picture {
+    pub(super) world: World,
+    pub(super) resolved: BTreeMap<String, Resolved>,
+    pub(super) conflicts: BTreeMap<String, String>,
+}
+
+/// Writes status and Events.
 pub(super) struct Reporter {
     client: Client,
     events: Recorder,
-    written: BTreeMap<Key, Instant>,
+    distributor: Distributor,
+    metrics: Metrics,
+    written: BTreeMap<Key, Written>,
+}
+
+/// What was written last, which the watch may not have shown yet.
+struct Written {
+    uid: Option<String>,
+    at: Instant,
+    status: Value,
+}
+
+/// A status to write, with the Events that go with it.
+struct Due {
+    key: Key,
+    uid: Option<String>,
+    object: ObjectReference,
+    status: Value,
+    events: Vec<Event>,
 }
 
 impl Reporter {
-    pub(super) fn new(client: Client, operator: Operator) -> Self {
+    pub(super) fn new(
+        client: Client,
+        operator: Operator,
+        distributor: Distributor,
+        metrics: Metrics,
+    ) -> Self {
         let by = By { controller: "chaperone.dev/operator".to_owned(), instance: Some(operator.instance) };
-        Self { events: Recorder::new(client.clone(), by), client, written: BTreeMap::new() }
+        let events = Recorder::new(client.clone(), by);
+        Self { client, events, distributor, metrics, written: BTreeMap::new() }
     }
 
-    /// Writes what is new.
-    pub(super) async fn report(
-        &mut self,
-        world: &World,
-        resolved: &BTreeMap<String, Resolved>,
-        distributor: &Distributor,
-    ) {
-        for connection in &world.connections {
-            let key = Key::Connection(connection.key());
-            let progress = distributor.progress(&key);
-            if let Some(resolved) = resolved.get(&connection.key()) {
-                let old = connection.status.clone().unwrap_or_default();
-                let new = connection_status(connection, resolved, &progress, &old);
-                let (before, after) = (old.conditions.clone(), new.conditions.clone());
-                self.write(key, &**connection, (&old, &new), (&before, &after)).await;
+    /// Reports the newest picture whenever something has moved, until it is dropped.
+    pub(super) async fn run(mut self, mut pictures: watch::Receiver<Option<Arc<Picture>>>) {
+        let (distributor, mut look) = (self.distributor.clone(), interval(LOOK));
+        loop {
+            let newest = pictures.borrow_and_update().clone();
+            if let Some(picture) = newest {
+                self.report(&picture).await;
             }
+            tokio::select! {
+                changed = pictures.changed() => if changed.is_err() { return },
+                () = distributor.moved() => {}
+                _ = look.tick() => {}
+            }
+            sleep(GATHER).await;
         }
-        for policy in &world.policies {
-            let key = Key::AccessPolicy(policy.key());
-            let progress = distributor.progress(&key);
-            let old = policy.status.clone().unwrap_or_default();
-            let new = policy_status(policy, world, &progress, &old);
-            let (before, after) = (old.conditions.clone(), new.conditions.clone());
-            self.write(key, &**policy, (&old, &new), (&before, &after)).await;
-        }
-        self.written.retain(|key, _| known(world, key));
     }
 
-    async fn write<K, S>(
-        &mut self,
+    async fn report(&mut self, picture: &Picture) {
+        let progress = self.distributor.progress_of_all();
+        let due = self.due(picture, &progress, &Time(Timestamp::now()));
+        let this = &*self;
+        let written: Vec<Option<Due>> =
+            stream::iter(due).map(|due| this.write(due)).buffer_unordered(CONCURRENT).collect().await;
+        for Due { key, uid, status, object: _, events: _ } in written.into_iter().flatten() {
+            self.written.insert(key, Written { uid, at: Instant::now(), status });
+        }
+        self.written.retain(|key, _| progress.contains_key(key));
+    }
+
+    /// Everything that is to be written now.
+    fn due(&self, picture: &Picture, progress: &BTreeMap<Key, Progress>, now: &Time) -> Vec<Due> {
+        let Picture { world, resolved, conflicts } = picture;
+        let of = |key: &Key| progress.get(key).cloned().unwrap_or_default();
+        let connections = world.connections.iter().filter_map(|connection| {
+            let name = connection.key();
+            let key = Key::Connection(name.clone());
+            let (progress, about) = (of(&key), (resolved.get(&name)?, conflicts.get(&name)));
+            self.compare(key, &**connection, connection.status.as_ref(), |old| {
+                let status = conditions::of_connection(connection, about, &progress, (old, now));
+                (old.conditions.clone(), status.conditions.clone(), status)
+            })
+        });
+        let policies = world.policies.iter().filter_map(|policy| {
+            let key = Key::AccessPolicy(policy.key());
+            let progress = of(&key);
+            self.compare(key, &**policy, policy.status.as_ref(), |old| {
+                let status = conditions::of_policy(policy, world, &progress, (old, now));
+                (old.conditions.clone(), status.conditions.clone(), status)
+            })
+        });
+        connections.chain(policies).collect()
+    }
+
+    /// What is to be written of one resource, if anything. `next` gives the conditions before and after, and the
+    /// new status.
+    fn compare<K, S>(
+        &self,
         key: Key,
         object: &K,
-        (old, new): (&S, &S),
-        (before, after): (&[Condition], &[Condition]),
-    ) where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        stored: Option<&S>,
+        next: impl FnOnce(&S) -> (Vec<Condition>, Vec<Condition>, S),
+    ) -> Option<Due>
+    where
+        K: Resource<DynamicType = ()>,
+        S: Serialize + DeserializeOwned + Default + Clone,
+    {
+        let uid = object.meta().uid.clone();
+        let written = self.written.get(&key).filter(|written| written.uid == uid);
+        let old: Option<S> = written.and_then(|written| serde_json::from_value(written.status.clone()).ok());
+        let old = old.or_else(|| stored.cloned()).unwrap_or_default();
+        let (before, after, status) = next(&old);
+        let status = serde_json::to_value(&status).ok()?;
+        if stored.and_then(|stored| serde_json::to_value(stored).ok()).as_ref() == Some(&status) {
+            return None;
+        }
+        let recently = written.is_some_and(|written| written.at.elapsed() < COUNTS);
+        if recently && says_the_same(&before, &after) {
+            return None;
+        }
+        let events = events::between(&before, &after);
+        Some(Due { key, uid, object: object.object_ref(&()), status, events })
+    }
+
+    /// Writes one; given back when it was written.
+    async fn write(&self, due: Due) -> Option<Due> {
+        let written = match &due.key {
+            Key::Connection(_) => timeout(PATIENCE, self.patch::<Connection>(&due)).await,
+            Key::AccessPolicy(_) => timeout(PATIENCE, self.patch::<AccessPolicy>(&due)).await,
+        };
+        let name = due.object.name.as_deref().unwrap_or_default();
+        match written {
+            Ok(Ok(())) => self.metrics.status_written("written"),
+            // It was deleted meanwhile.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return None,
+            Ok(Err(error)) => {
+                self.metrics.status_written("failed");
+                warn!(error = %error, name, "status cannot be written");
+                return None;
+            }
+            Err(_) => {
+                self.metrics.status_written("failed");
+                warn!(name, "the API server took too long to write status");
+                return None;
+            }
+        }
+        for event in &due.events {
+            match timeout(PATIENCE, self.events.publish(event, &due.object)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(error = %error, name, "an Event cannot be written"),
+                Err(_) => warn!(name, "the API server took too long to write an Event"),
+            }
+        }
+        Some(due)
+    }
+
+    async fn patch<K>(&self, due: &Due) -> Result<(), kube::Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + DeserializeOwned
-            + Debug,
-        S: Serialize + PartialEq,
+            + std::fmt::Debug,
     {
-        if old == new {
-            return;
-        }
-        let only_counts = before == after;
-        let recently = self.written.get(&key).is_some_and(|at| at.elapsed() < COUNTS);
-        if only_counts && recently {
-            return;
-        }
-        self.written.insert(key, Instant::now());
-        let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        let patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": new});
+        let namespace = due.object.namespace.as_deref().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": due.status});
         let params = PatchParams::apply(MANAGER).force();
-        let patched = api.patch_status(&object.name_any(), &params, &Patch::Apply(patch)).await;
-        match patched {
-            Ok(_) => {}
-            // It was deleted meanwhile.
-            Err(kube::Error::Api(status)) if status.code == 404 => return,
-            Err(error) => return warn!(error = %error, name = object.name_any(), "status cannot be written"),
-        }
-        self.tell(object, before, after).await;
-    }
-
-    /// An event when Ready becomes another one.
-    async fn tell<K: Resource<DynamicType = ()>>(
-        &self,
-        object: &K,
-        before: &[Condition],
-        after: &[Condition],
-    ) {
-        let ready = |all: &[Condition]| all.iter().find(|c| c.type_ == READY).cloned();
-        let (old, Some(new)) = (ready(before), ready(after)) else { return };
-        if old.is_some_and(|old| old.status == new.status && old.reason == new.reason) {
-            return;
-        }
-        let type_ = if new.status == "True" { EventType::Normal } else { EventType::Warning };
-        let event = Event {
-            type_,
-            reason: new.reason,
-            note: Some(new.message.chars().take(1000).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
-            warn!(error = %error, "an event cannot be written");
-        }
+        let name = due.object.name.as_deref().unwrap_or_default();
+        api.patch_status(name, &params, &Patch::Apply(patch)).await.map(|patched| drop(patched.name_any()))
     }
 }
 
-fn known(world: &World, key: &Key) -> bool {
-    match key {
-        Key::Connection(name) => world.connections.iter().any(|connection| connection.key() == *name),
-        Key::AccessPolicy(name) => world.policies.iter().any(|policy| policy.key() == *name),
-    }
-}
-
-/// Conditions for one generation, `Ready` last.
-fn conditions(old: &[Condition], generation: i64, says: [Say; 3]) -> Vec<Condition> {
-    let mut conditions = old.to_vec();
-    for say in says {
-        condition::set(&mut conditions, say, generation, Time(Timestamp::now()));
-    }
-    let ready = condition::ready(&conditions);
-    condition::set(&mut conditions, ready, generation, Time(Timestamp::now()));
-    conditions
-}
-
-fn accepted(errors: &[FieldError]) -> Say {
-    match errors {
-        [] => Say::yes(ACCEPTED, "Valid", "the spec makes sense"),
-        errors => {
-            let reason = if errors.iter().any(|error| error.unknown) { "UnknownField" } else { "Invalid" };
-            let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Say::no(ACCEPTED, reason, messages.join("; "))
-        }
-    }
-}
-
-fn programmed(progress: &Progress) -> Say {
-    if let Some(problem) = &progress.problem {
-        return Say::no(PROGRAMMED, "PodsPending", format!("{problem}; the old document stays there"));
-    }
-    match progress.programmed {
-        Programmed::Done => Say::yes(PROGRAMMED, "Programmed", "live in every pod that was Ready"),
-        Programmed::NoPods => Say::yes(PROGRAMMED, "NoPods", "it concerns no pod yet"),
-        Programmed::Waiting(count) => {
-            Say::no(PROGRAMMED, "PodsPending", format!("{count} pods have not acknowledged it yet"))
-        }
-        Programmed::Stale => {
-            let message = format!("{} pods have been silent for a minute", progress.stale);
-            Say::no(PROGRAMMED, "PodsStale", message)
-        }
-    }
-}
-
-fn count(number: u32) -> Option<i32> {
-    Some(i32::try_from(number).unwrap_or(i32::MAX))
-}
-
-fn connection_status(
-    connection: &Connection,
-    resolved: &Resolved,
-    progress: &Progress,
-    old: &ConnectionStatus,
-) -> ConnectionStatus {
-    let generation = connection.metadata.generation.unwrap_or_default();
-    let errors = match &connection.spec {
-        Ok(spec) => compile::validate::connection(spec),
-        Err(error) => vec![error.clone()],
-    };
-    let says = [accepted(&errors), resolved.references.clone(), programmed(progress)];
-    ConnectionStatus {
-        observed_generation: Some(generation),
-        conditions: conditions(&old.conditions, generation, says),
-        address: resolved.address.map(|address| address.to_string()),
-        pods: count(progress.pods),
-    }
-}
-
-fn policy_status(
-    policy: &AccessPolicy,
-    world: &World,
-    progress: &Progress,
-    old: &AccessPolicyStatus,
-) -> AccessPolicyStatus {
-    let generation = policy.metadata.generation.unwrap_or_default();
-    let (errors, references) = match &policy.spec {
-        Ok(spec) => (compile::validate::policy(spec), policy_references(policy, spec, world)),
-        Err(error) => (
-            vec![error.clone()],
-            Say::no(RESOLVED_REFS, "Invalid", "the spec cannot be read; it denies everything"),
-        ),
-    };
-    let says = [accepted(&errors), references, programmed(progress)];
-    AccessPolicyStatus {
-        observed_generation: Some(generation),
-        conditions: conditions(&old.conditions, generation, says),
-        pods: count(progress.pods),
-        pods_on_generation: count(progress.on_generation),
-        pods_stale: count(progress.stale),
-    }
-}
-
-fn policy_references(policy: &AccessPolicy, spec: &AccessPolicySpec, world: &World) -> Say {
-    let own = policy.metadata.namespace.clone().unwrap_or_default();
-    let named = spec.connections.names.iter().flatten();
-    for name in named {
-        let key = format!("{own}/{name}");
-        let Some(connection) = world.connections.iter().find(|connection| connection.key() == key) else {
-            let message = format!("there is no Connection `{name}` in namespace `{own}`");
-            return Say::no(RESOLVED_REFS, "ConnectionNotFound", message);
-        };
-        let Ok(connection) = &connection.spec else { continue };
-        let allowed = connection.allowed_namespaces.as_ref().map(|allowed| allowed.names.as_slice());
-        let foreign = spec.subjects.iter().flat_map(|subject| subject.namespaces.iter().flatten());
-        if let Some(foreign) =
-            foreign.filter(|n| **n != own).find(|n| !allowed.unwrap_or_default().contains(n))
-        {
-            let message = format!(
-                "Connection `{name}` does not allow namespace `{foreign}`; add it to its `allowedNamespaces.names`"
-            );
-            return Say::no(RESOLVED_REFS, "NamespaceNotAllowed", message);
-        }
-    }
-    Say::yes(RESOLVED_REFS, "Resolved", "everything it names was found")
+/// Whether conditions differ in nothing but their texts, in which there are counts.
+fn says_the_same(before: &[Condition], after: &[Condition]) -> bool {
+    before.len() == after.len()
+        && std::iter::zip(before, after).all(|(old, new)| {
+            (&old.type_, &old.status, &old.reason, old.observed_generation)
+                == (&new.type_, &new.status, &new.reason, new.observed_generation)
+        })
 }

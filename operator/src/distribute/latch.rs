@@ -41,6 +41,18 @@ pub struct Progress {
     pub problem: Option<String>,
 }
 
+impl Progress {
+    /// Counts other pods in.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.pods += other.pods;
+        self.on_generation += other.on_generation;
+        self.stale += other.stale;
+        if self.problem.is_none() {
+            self.problem.clone_from(&other.problem);
+        }
+    }
+}
+
 /// Whether a resource's generation has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Programmed {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use policy::Generation;
 use tokio::time::Instant;
 
-use super::{Class, Key, SILENCE};
+use super::{Class, Key, Programmed, Progress, SILENCE};
 
 /// Who a pod is, as the API server says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,9 +114,20 @@ impl Entry {
         self.assigned.as_ref().is_some_and(|assigned| assigned.class.includes(key))
     }
 
+    /// This pod, counted.
+    pub(super) fn progress(&self, now: Instant, stale_after: Duration) -> Progress {
+        Progress {
+            pods: 1,
+            on_generation: u32::from(self.is_current()),
+            stale: u32::from(self.is_stale(now, stale_after)),
+            programmed: Programmed::default(),
+            problem: self.problem_text(),
+        }
+    }
+
     /// Whether it has been silent for too long, and may still be serving by an old document. A pod that
     /// never was Ready nor spoke has no sidecar that serves yet.
-    pub(super) fn is_stale(&self, now: Instant, stale_after: Duration) -> bool {
+    fn is_stale(&self, now: Instant, stale_after: Duration) -> bool {
         let serves = self.facts.ready || self.acknowledged.is_some();
         let silent = self.unsettled.is_some_and(|since| now.duration_since(since) >= SILENCE);
         serves && silent && !self.is_past(now, stale_after)
@@ -127,7 +138,7 @@ impl Entry {
         self.away.is_some_and(|since| now.duration_since(since) >= stale_after)
     }
 
-    pub(super) fn problem_text(&self) -> Option<String> {
+    fn problem_text(&self) -> Option<String> {
         let identity = &self.facts.identity;
         let (_, problem) = self.problem.as_ref()?;
         Some(format!("pod {}/{}: {problem}", identity.namespace, identity.name))

@@ -1,7 +1,7 @@
 //! The state machine behind a lock, with a way to wait for one's own target.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,6 +24,17 @@ pub enum Target {
     Assigned(PodFacts, Assigned),
     /// The pod is gone: the stream ends.
     Gone,
+}
+
+/// What a pod may have of a Connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Its credential.
+    Given,
+    /// Its place in the document alone: no rule allows the pod anything there.
+    Withheld,
+    /// Nothing.
+    None,
 }
 
 /// The distribution, shared by controllers and the channel. Cheap to clone.
@@ -60,42 +71,14 @@ impl Distributor {
         Self { shared: Arc::new(Shared { state: Mutex::new(state), moved: Notify::new() }) }
     }
 
-    /// A pod as it is now. Returns whether that is news.
-    pub fn place(&self, facts: PodFacts) -> bool {
+    /// The pods as they are now: of those that are gone, streams end.
+    pub fn set_pods(&self, pods: &[PodFacts]) {
         let mut state = self.state();
-        let known = state.distribution.pods.get(&facts.identity.uid).map(|entry| &entry.facts);
-        if known == Some(&facts) {
-            return false;
-        }
-        let (uid, new) = (facts.identity.uid.clone(), known.is_none());
-        state.distribution.place(facts, Instant::now());
-        let watches = state.lines.get(&uid).map_or(0, |line| line.watches);
-        for _ in 0..if new { watches } else { 0 } {
-            state.distribution.opened(&uid, Instant::now());
-        }
-        state.tell(&uid);
-        true
-    }
-
-    /// A pod is gone; its streams end.
-    pub fn remove(&self, uid: &str) {
-        let mut state = self.state();
-        state.distribution.remove(uid);
-        if let Some(line) = state.lines.remove(uid) {
-            line.target.send_replace(Target::Gone);
-        }
-    }
-
-    /// The UIDs of all pods that are known.
-    #[must_use]
-    pub fn uids(&self) -> Vec<String> {
-        self.state().distribution.pods.keys().cloned().collect()
-    }
-
-    /// All pods that are known.
-    #[must_use]
-    pub fn pods(&self) -> Vec<PodFacts> {
-        self.state().distribution.pods().cloned().collect()
+        let there: HashSet<&str> = pods.iter().map(|pod| pod.identity.uid.as_str()).collect();
+        let known = state.distribution.pods.keys();
+        let gone: Vec<String> = known.filter(|uid| !there.contains(uid.as_str())).cloned().collect();
+        gone.iter().for_each(|uid| state.remove(uid));
+        pods.iter().for_each(|pod| state.place(pod));
     }
 
     /// Gives each pod its class, and says so to its streams. Returns how many got another one.
@@ -130,18 +113,27 @@ impl Distributor {
         Subscription { target, distributor: self.clone(), uid: uid.to_owned(), watches }
     }
 
-    /// Whether the pod's document has this Connection.
+    /// What the pod's document says of a Connection's credential.
     #[must_use]
-    pub fn may_use(&self, uid: &str, connection: &str) -> bool {
+    pub fn right(&self, uid: &str, connection: &str) -> Right {
         let state = self.state();
-        let assigned = state.distribution.assigned(uid);
-        assigned.is_some_and(|assigned| assigned.class.connections.contains(connection))
+        match state.distribution.assigned(uid) {
+            Some(assigned) if assigned.class.leased.contains(connection) => Right::Given,
+            Some(assigned) if assigned.class.connections.contains(connection) => Right::Withheld,
+            Some(_) | None => Right::None,
+        }
     }
 
-    /// How far a resource has come.
+    /// Whether a pod is there, with a sidecar of ours.
     #[must_use]
-    pub fn progress(&self, key: &Key) -> Progress {
-        self.state().distribution.progress(key, Instant::now())
+    pub fn knows(&self, uid: &str) -> bool {
+        self.state().distribution.pods.contains_key(uid)
+    }
+
+    /// How far every resource has come.
+    #[must_use]
+    pub fn progress_of_all(&self) -> BTreeMap<Key, Progress> {
+        self.state().distribution.progress(Instant::now())
     }
 
     /// Returns when a pod has said something new since the last call. For one waiter.
@@ -155,6 +147,29 @@ impl Distributor {
 }
 
 impl State {
+    fn place(&mut self, facts: &PodFacts) {
+        let uid = &facts.identity.uid;
+        let known = self.distribution.pods.get(uid).map(|entry| &entry.facts);
+        if known == Some(facts) {
+            return;
+        }
+        let new = known.is_none();
+        self.distribution.place(facts.clone(), Instant::now());
+        // Streams that were there before the pod was known.
+        let watches = self.lines.get(uid).map_or(0, |line| line.watches);
+        for _ in 0..if new { watches } else { 0 } {
+            self.distribution.opened(uid, Instant::now());
+        }
+        self.tell(uid);
+    }
+
+    fn remove(&mut self, uid: &str) {
+        self.distribution.remove(uid);
+        if let Some(line) = self.lines.remove(uid) {
+            line.target.send_replace(Target::Gone);
+        }
+    }
+
     /// Tells the pod's streams what is to be sent.
     fn tell(&mut self, uid: &str) {
         let Some(line) = self.lines.get(uid) else { return };

@@ -12,7 +12,7 @@ fn pod(uid: &str, ready: bool) -> PodFacts {
 
 fn class(text: &str) -> Arc<Class> {
     let one = |name: &str| BTreeSet::from([name.to_owned()]);
-    Arc::new(Class::new(text.as_bytes().to_vec(), one("shop/db"), one("shop/policy")))
+    Arc::new(Class::new(text.as_bytes().to_vec(), one("shop/db"), one("shop/db"), one("shop/policy")))
 }
 
 fn classes(pods: &[&str], class: &Arc<Class>) -> HashMap<String, Arc<Class>> {
@@ -52,8 +52,12 @@ impl World {
         self.distribution.acknowledge(uid, generation, "", self.now);
     }
 
+    fn progress(&self) -> Progress {
+        self.distribution.progress(self.now).remove(&key()).expect("is known")
+    }
+
     fn programmed(&self) -> Programmed {
-        self.distribution.progress(&key(), self.now).programmed
+        self.progress().programmed
     }
 }
 
@@ -117,7 +121,49 @@ fn a_document_that_a_pod_does_not_take_is_told() {
     world.publish(&["a"], "one", 1);
     let given = world.distribution.assigned("a").expect("has a class").generation;
     world.distribution.acknowledge("a", given, "needs the feature `masks`", world.now);
-    let progress = world.distribution.progress(&key(), world.now);
+    let progress = world.progress();
     assert!(progress.problem.expect("is told").contains("masks"));
     assert_eq!(progress.programmed, Programmed::Waiting(1));
+}
+
+/// A class without the policy: its Allow was taken away.
+fn closed() -> Arc<Class> {
+    let connections = BTreeSet::from(["shop/db".to_owned()]);
+    Arc::new(Class::new(b"closed".to_vec(), connections, BTreeSet::new(), BTreeSet::new()))
+}
+
+#[test]
+fn a_silent_pod_that_loses_a_resource_is_stale_and_counted() {
+    let mut world = World::new(&["a", "b"]);
+    world.publish(&["a", "b"], "one", 1);
+    ["a", "b"].into_iter().for_each(|uid| world.acknowledge(uid));
+    let lost = classes(&["a"], &closed());
+    world.distribution.publish(lost, &observed(2), world.now);
+    assert_eq!(world.programmed(), Programmed::Waiting(1), "`a` may still allow it");
+    world.now += SILENCE;
+    let progress = world.progress();
+    assert_eq!((progress.programmed, progress.stale, progress.pods), (Programmed::Stale, 1, 1));
+    world.acknowledge("a");
+    assert_eq!(world.programmed(), Programmed::Done);
+}
+
+#[test]
+fn a_pod_that_has_heard_nothing_for_too_long_refuses_and_is_not_waited_for() {
+    let mut world = World::new(&["a"]);
+    world.publish(&["a"], "one", 1);
+    world.distribution.closed("a", world.now);
+    world.now += SILENCE;
+    assert_eq!(world.programmed(), Programmed::Stale);
+    world.now += Duration::from_secs(3600);
+    assert_eq!(world.programmed(), Programmed::Done);
+}
+
+#[test]
+fn what_a_leader_before_called_programmed_stays_so_until_a_pod_is_silent() {
+    let mut world = World::new(&["a"]);
+    let observed = BTreeMap::from([(key(), Observed { generation: 3, programmed: true })]);
+    world.distribution.publish(classes(&["a"], &class("one")), &observed, world.now);
+    assert_eq!(world.programmed(), Programmed::Done);
+    world.now += SILENCE;
+    assert_eq!(world.programmed(), Programmed::Stale);
 }

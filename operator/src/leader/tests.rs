@@ -34,8 +34,10 @@ impl Server {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let mut lease = self.lease.lock().unwrap();
         let failure = |code: u16| {
+            // Clients look at the reason first.
+            let reason = if code == 404 { "NotFound" } else { "Conflict" };
             let status = serde_json::json!({"kind": "Status", "status": "Failure", "code": code,
-                "message": "no", "reason": "No", "metadata": {}});
+                "message": "no", "reason": reason, "metadata": {}});
             Ok(Response::builder().status(code).body(status.to_string().into_bytes().into()).unwrap())
         };
         if method == Method::GET {

@@ -6,3 +6,4 @@
 pub(crate) mod ours;
 pub mod pod;
 pub mod resources;
+pub(crate) mod secrets;

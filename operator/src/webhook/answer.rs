@@ -5,8 +5,9 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{
     Webhooks,
     admit::{
+        ours::is_part_of,
         pod::{self, Expectation},
-        resources,
+        resources, secrets,
     },
     connections,
     fetch::FetchError,
@@ -43,7 +44,7 @@ impl Webhooks {
         let object = request.new_object()?;
         let namespace = self.fetch.namespace(&request.namespace).await?;
         let environment = self.environment(&inject::read(object)?, &namespace).await?;
-        let roots = self.roots.borrow().clone();
+        let roots = self.certs.bundle();
         let injection = Injection {
             settings: &self.settings,
             roots: &roots,
@@ -57,27 +58,39 @@ impl Webhooks {
 
     /// Checks a pod after every mutation, and changes of and connections to living ones.
     pub(super) async fn validate_pod(&self, request: &Request) -> Result<Answer, No> {
-        if request.operation == Operation::Delete {
-            return Ok(Answer::admitted());
-        }
-        let object = request.new_object()?;
-        let namespace = self.fetch.namespace(&request.namespace).await?;
-        match (request.operation, request.sub_resource.as_deref()) {
+        let subresource = request.sub_resource.as_deref();
+        match (request.operation, subresource) {
+            // What ends a pod or gives it to a node changes nothing of it.
+            (Operation::Delete, _) | (_, Some("eviction" | "binding")) => {}
             (Operation::Connect, subresource) => {
-                pod::connected(subresource.unwrap_or_default(), object, &namespace)?
+                let namespace = self.fetch.namespace(&request.namespace).await?;
+                pod::connected(subresource.unwrap_or_default(), request.new_object()?, &namespace)?;
             }
-            (Operation::Create, None) => {
-                let roots = self.roots.borrow().clone();
-                pod::created(
-                    object,
-                    Expectation { settings: &self.settings, roots: &roots, namespace: &namespace },
-                )?;
-            }
-            (Operation::Create | Operation::Update | Operation::Delete, _) => {
-                pod::updated(request.previous_object()?, object, &namespace, &self.settings)?;
+            (Operation::Create, None) => self.validate_new_pod(request).await?,
+            (Operation::Create | Operation::Update, _) => {
+                let namespace = self.fetch.namespace(&request.namespace).await?;
+                pod::updated(request.previous_object()?, request.new_object()?, &namespace, &self.settings)?;
             }
         }
         Ok(Answer::admitted())
+    }
+
+    async fn validate_new_pod(&self, request: &Request) -> Result<(), No> {
+        let object = request.new_object()?;
+        let namespace = self.fetch.namespace(&request.namespace).await?;
+        // Another replica may have read new roots before this one.
+        if pod::operator_roots(object).is_some_and(|roots| !is_part_of(roots, &self.certs.bundle())) {
+            self.certs.refresh().await;
+        }
+        let roots = self.certs.bundle();
+        let expectation = Expectation { settings: &self.settings, roots: &roots, namespace: &namespace };
+        let admitted = pod::created(object, expectation)?;
+        let secrets = admitted.as_ref().map(secrets::of_agents).unwrap_or_default();
+        if !secrets.is_empty() {
+            let connections = self.fetch.connections(&namespace.name).await?;
+            secrets::check(&secrets, &connections)?;
+        }
+        Ok(())
     }
 
     /// Checks a Connection, and that its author may read the Secrets that it sends.
@@ -91,13 +104,17 @@ impl Webhooks {
             return Ok(Answer::admitted());
         }
         let connection = resources::connection(object)?;
+        resources::in_pods(&connection, &self.settings.ports)?;
         for secret in resources::secrets_to_read(old, object, &connection) {
             if !self.fetch.may_read_secret(&request.user_info, &request.namespace, secret).await? {
                 let user = request.user_info.username.as_deref().unwrap_or_default();
                 return Err(resources::unreadable_secret(user, &request.namespace, secret).into());
             }
         }
-        Ok(Answer::admitted())
+        Ok(Answer::Admitted {
+            patch: json_patch::Patch::default(),
+            warnings: resources::warnings(&connection),
+        })
     }
 
     /// From the Connections that the pod names; empty if it is not to be injected.
@@ -121,8 +138,10 @@ pub(super) fn validate_policy(request: &Request) -> Result<Answer, No> {
         return Ok(Answer::admitted());
     }
     let object = request.new_object()?;
-    if !resources::is_unchanged(request.old_object.as_ref(), object) {
-        resources::policy(object)?;
+    if resources::is_unchanged(request.old_object.as_ref(), object) {
+        return Ok(Answer::admitted());
     }
-    Ok(Answer::admitted())
+    let policy = resources::policy(object)?;
+    let warnings = resources::policy_warnings(&policy);
+    Ok(Answer::Admitted { patch: json_patch::Patch::default(), warnings })
 }

@@ -11,7 +11,7 @@ use super::settings::{CONNECTIONS, Refusal, Variable};
 const NAME_LIMIT: usize = 253;
 
 /// A Connection as read from the API server.
-pub(super) type Found = Lenient<ConnectionSpec, ConnectionStatus>;
+pub(crate) type Found = Lenient<ConnectionSpec, ConnectionStatus>;
 
 /// The identities (`namespace/name`) in the pod's annotation, in its order; `None` without one.
 pub(super) fn named(pod: &Pod, namespace: &str) -> Result<Option<Vec<String>>, Refusal> {

@@ -6,7 +6,10 @@ use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
     core::v1 as core,
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
 
 use super::{connections::Found, settings::Namespace};
 
@@ -50,6 +53,14 @@ impl Fetch {
         let (namespace, name) = key.split_once('/').unwrap_or(("", key));
         let connections: Api<Found> = Api::namespaced(self.client.clone(), namespace);
         connections.get_opt(name).await.map_err(|error| failed(format!("the Connection `{key}`"), error))
+    }
+
+    /// All Connections of a namespace.
+    pub(super) async fn connections(&self, namespace: &str) -> Result<Vec<Found>, FetchError> {
+        let connections: Api<Found> = Api::namespaced(self.client.clone(), namespace);
+        let found = connections.list(&ListParams::default()).await;
+        let found = found.map_err(|error| failed(format!("the Connections of `{namespace}`"), error))?;
+        Ok(found.items)
     }
 
     /// Whether this user may `get` the Secret.

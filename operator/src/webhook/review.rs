@@ -115,6 +115,15 @@ impl Answer {
         Self::Admitted { patch: Patch(Vec::new()), warnings: Vec::new() }
     }
 
+    /// In one word, for metrics.
+    pub(crate) const fn verdict(&self) -> &'static str {
+        match self {
+            Self::Admitted { .. } => "admitted",
+            Self::Refused(_) => "refused",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
     /// As an AdmissionReview.
     pub fn review(&self, uid: &str) -> Value {
         let mut response = match self {

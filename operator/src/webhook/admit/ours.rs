@@ -4,13 +4,21 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVar, HTTPGetAction, Probe, SecurityContext, Volume, VolumeMount,
 };
 
-use crate::webhook::settings::Refusal;
+use crate::webhook::{
+    inject::containers::{FREE_VARIABLES, ROOT_VARIABLE},
+    settings::Refusal,
+};
 
 /// Other webhooks give every container credentials for clouds here; they do no harm.
 const HARMLESS_MOUNTS: &str = "/var/run/secrets/";
 
-/// Compares a container with the one to expect, in all that enforcement rests on.
-pub(crate) fn compare(found: &Container, expected: &Container) -> Result<(), Refusal> {
+/// The variables without which a sidecar of no version would be ours.
+const NEEDED: [&str; 4] =
+    ["CHAPERONE_SIDECAR_UID", "CHAPERONE_OPERATOR_ADDRESS", ROOT_VARIABLE, "CHAPERONE_TOKEN_FILE"];
+
+/// Compares a container with the one to expect, in all that enforcement rests on. One that a replica of another
+/// version made may have other variables.
+pub(crate) fn compare(found: &Container, expected: &Container, same_version: bool) -> Result<(), Refusal> {
     let differs = |what: &str| Err(refusal(&found.name, what));
     if repository(found.image.as_deref()) != repository(expected.image.as_deref()) {
         return differs("`image`");
@@ -36,7 +44,7 @@ pub(crate) fn compare(found: &Container, expected: &Container) -> Result<(), Ref
     if found.stdin == Some(true) || found.tty == Some(true) {
         return differs("`stdin`");
     }
-    compare_environment(found, expected)?;
+    compare_environment(found, expected, same_version)?;
     compare_mounts(found, expected)
 }
 
@@ -56,18 +64,49 @@ pub(crate) fn compare_volume(found: &Volume, expected: &Volume) -> Result<(), Re
     }
 }
 
-fn compare_environment(found: &Container, expected: &Container) -> Result<(), Refusal> {
+fn compare_environment(found: &Container, expected: &Container, same_version: bool) -> Result<(), Refusal> {
     if found.env_from.iter().flatten().next().is_some() {
         return Err(refusal(&found.name, "`envFrom`"));
     }
-    let ours = |entry: &&EnvVar| {
-        let name = entry.name.as_str();
-        name.starts_with("CHAPERONE_") || expected.env.iter().flatten().any(|expected| expected.name == name)
-    };
-    match found.env.iter().flatten().filter(ours).eq(expected.env.iter().flatten()) {
+    let entries = |container: &Container| container.env.clone().unwrap_or_default();
+    let (found_entries, expected) = (entries(found), entries(expected));
+    let known = |name: &str| expected.iter().any(|entry| entry.name == name);
+    let ours = |entry: &&EnvVar| known(&entry.name) || (same_version && entry.name.starts_with("CHAPERONE_"));
+    let found_ours: Vec<&EnvVar> = found_entries.iter().filter(ours).collect();
+    let missing = expected.iter().filter(|entry| !found_ours.iter().any(|found| found.name == entry.name));
+    // What every version has, whatever else it has.
+    let needed = |entry: &&EnvVar| same_version || NEEDED.contains(&entry.name.as_str());
+    let mut names = std::collections::BTreeSet::new();
+    let twice = found_ours.iter().any(|entry| !names.insert(&entry.name));
+    let fits =
+        |found: &&EnvVar| expected.iter().any(|entry| entry.name == found.name && is_same(found, entry));
+    match !twice && found_ours.iter().all(fits) && !missing.clone().any(|entry| needed(&entry)) {
         true => Ok(()),
         false => Err(refusal(&found.name, "`env`")),
     }
+}
+
+fn is_same(found: &EnvVar, expected: &EnvVar) -> bool {
+    match found.name.as_str() {
+        ROOT_VARIABLE => {
+            let (found, expected) = (found.value.as_deref(), expected.value.as_deref());
+            found.zip(expected).is_some_and(|(found, expected)| is_part_of(found, expected))
+        }
+        // Replicas that a rollout leaves with other values for a while admit each other's pods.
+        name if FREE_VARIABLES.contains(&name) => found.value_from.is_none(),
+        _ => found == expected,
+    }
+}
+
+/// Whether roots are among those in force: replicas may know of new ones one after the other.
+pub(crate) fn is_part_of(roots: &str, in_force: &str) -> bool {
+    const END: &str = "-----END CERTIFICATE-----";
+    let certificates = |text: &str| -> Vec<String> {
+        let parts = text.split_inclusive(END).map(|part| part.trim().to_owned());
+        parts.filter(|part| !part.is_empty()).collect()
+    };
+    let (roots, in_force) = (certificates(roots), certificates(in_force));
+    !roots.is_empty() && roots.iter().all(|root| root.ends_with(END) && in_force.contains(root))
 }
 
 fn compare_mounts(found: &Container, expected: &Container) -> Result<(), Refusal> {
@@ -144,4 +183,19 @@ fn refusal(name: &str, what: &str) -> Refusal {
         format!("`{name}` differs from what was injected: {what}"),
         "keep other admission webhooks away from the containers and volumes `chaperone-*`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_part_of;
+
+    #[test]
+    fn roots_are_those_in_force_or_some_of_them() {
+        let root = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        let both = root("old") + &root("new");
+        assert!(is_part_of(&root("old"), &both) && is_part_of(&both, &(root("new") + &root("old"))));
+        for wrong in [root("evil"), both.clone() + &root("evil"), both.clone() + "evil", String::new()] {
+            assert!(!is_part_of(&wrong, &both), "{wrong}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::webhook::{
     inject::{
         admitted_labels,
         agent::Agent,
-        containers::{self, Parts},
+        containers::{self, Parts, ROOT_VARIABLE},
         knobs::Knobs,
         read, reserved, rules,
     },
@@ -29,13 +29,25 @@ pub struct Expectation<'a> {
     pub namespace: &'a Namespace,
 }
 
-/// Checks a pod that is created.
-pub fn created(pod: &Value, expectation: Expectation<'_>) -> Result<(), Refusal> {
+/// Checks a pod that is created. Gives the part of an injected one that is the agent's.
+///
+/// # Errors
+/// When it is not to be admitted.
+pub fn created(pod: &Value, expectation: Expectation<'_>) -> Result<Option<PodSpec>, Refusal> {
     let pod = read(pod)?;
     match Wanted::by(expectation.namespace, &pod.metadata)? {
-        Wanted::No => unclaimed(&pod),
-        Wanted::Required | Wanted::Enabled => injected(pod, expectation),
+        Wanted::No => unclaimed(&pod).map(|()| None),
+        Wanted::Required | Wanted::Enabled => injected(pod, expectation).map(Some),
     }
+}
+
+/// The roots by which an injected pod's sidecar knows the operator.
+pub fn operator_roots(pod: &Value) -> Option<&str> {
+    let inits = pod.pointer("/spec/initContainers")?.as_array()?;
+    let sidecar = inits.iter().find(|container| container.get("name") == Some(&SIDECAR.into()))?;
+    let environment = sidecar.get("env")?.as_array()?;
+    let root = environment.iter().find(|entry| entry.get("name") == Some(&ROOT_VARIABLE.into()))?;
+    root.get("value")?.as_str()
 }
 
 /// Checks a change of a pod: what injection wrote stays.
@@ -52,10 +64,10 @@ pub fn updated(old: &Value, new: &Value, namespace: &Namespace, settings: &Setti
     let (Some(old), Some(new)) = (old.spec.as_ref(), new.spec.as_ref()) else {
         return Err(Refusal::new("the pod has no spec", "send one"));
     };
-    if images(old) != images(new) {
+    if ours(old) != ours(new) {
         return Err(Refusal::new(
-            "the image of fence or sidecar changes",
-            "create the pod again: it gets the current one",
+            "fence or sidecar changes",
+            "create the pod again: it gets the current ones",
         ));
     }
     let known: Vec<&str> =
@@ -112,12 +124,13 @@ fn unclaimed(pod: &Pod) -> Result<(), Refusal> {
     }
 }
 
+/// The one label and the annotations that only we write.
 fn output<'p>(pod: &'p Pod, key: &str) -> Option<&'p String> {
-    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    label.or_else(|| pod.metadata.annotations.as_ref()?.get(key))
+    let map = if key == INJECTED { &pod.metadata.labels } else { &pod.metadata.annotations };
+    map.as_ref()?.get(key)
 }
 
-fn injected(mut pod: Pod, expectation: Expectation<'_>) -> Result<(), Refusal> {
+fn injected(mut pod: Pod, expectation: Expectation<'_>) -> Result<PodSpec, Refusal> {
     let mut spec = pod.spec.take().ok_or_else(|| Refusal::new("the pod has no spec", "send one"))?;
     let inits = spec.init_containers.take().unwrap_or_default();
     let [fence, sidecar, others @ ..] = inits.as_slice() else { return Err(missing()) };
@@ -133,7 +146,7 @@ fn injected(mut pod: Pod, expectation: Expectation<'_>) -> Result<(), Refusal> {
         agent.check_uid(&spec, uid)?;
         agent.check_hardened()?;
     }
-    Ok(())
+    Ok(spec)
 }
 
 fn check_ours(
@@ -149,8 +162,9 @@ fn check_ours(
     })?;
     let knobs = Knobs::read(pod.metadata.annotations.as_ref())?;
     let parts = Parts { settings, roots, uid, knobs: &knobs };
-    compare(fence, &containers::fence(parts))?;
-    compare(sidecar, &containers::sidecar(parts))?;
+    let same_version = output(pod, VERSION) == Some(&settings.version);
+    compare(fence, &containers::fence(parts), same_version)?;
+    compare(sidecar, &containers::sidecar(parts), same_version)?;
     Ok(uid)
 }
 
@@ -213,10 +227,10 @@ fn check_debug(
     uid.map_or(Ok(()), |uid| agent.check_uid(spec, uid))
 }
 
-fn images(spec: &PodSpec) -> Vec<(&str, Option<&str>)> {
-    let ours =
-        spec.init_containers.iter().flatten().filter(|container| reserved::is_our_container(&container.name));
-    ours.map(|container| (container.name.as_str(), container.image.as_deref())).collect()
+/// Fence and sidecar, whole: images and resources are what Kubernetes lets be changed of a living pod.
+fn ours(spec: &PodSpec) -> Vec<&Container> {
+    let inits = spec.init_containers.iter().flatten();
+    inits.filter(|container| reserved::is_our_container(&container.name)).collect()
 }
 
 fn missing() -> Refusal {

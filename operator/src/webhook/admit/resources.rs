@@ -1,10 +1,15 @@
 //! Connections and AccessPolicies as their author wrote them.
 
-use api::{AccessPolicySpec, ConnectionSpec, FieldError, decode_spec};
+use std::net::IpAddr;
+
+use api::{
+    AccessPolicySpec, ConnectionSpec, FieldError, decode_spec,
+    v1alpha1::{Protocol, Rule, RuleVerdict},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::webhook::settings::Refusal;
+use crate::webhook::settings::{Ports, Refusal};
 
 /// Reads a Connection strictly and checks that it makes sense.
 pub fn connection(object: &Value) -> Result<ConnectionSpec, Refusal> {
@@ -33,9 +38,65 @@ pub fn secrets_to_read<'s>(old: Option<&Value>, new: &Value, connection: &'s Con
         return Vec::new();
     }
     let bundle = connection.upstream.tls.as_ref().and_then(|tls| tls.ca_bundle.as_ref()?.secret_ref.as_ref());
-    let mut secrets = vec![connection.credential.secret_ref.name.as_str()];
-    secrets.extend(bundle.map(|bundle| bundle.name.as_str()));
-    secrets
+    let credential = connection.credential.secret_ref.as_ref().map(|secret| secret.name.as_str());
+    credential.into_iter().chain(bundle.map(|bundle| bundle.name.as_str())).collect()
+}
+
+/// Whether a Connection can be of use to pods: what is near to a sidecar is the pod itself and its node, with the
+/// cloud's metadata service, and nobody's upstream.
+///
+/// # Errors
+/// When it leads there, or takes a port of the sidecar's own.
+pub fn in_pods(connection: &ConnectionSpec, ports: &Ports) -> Result<(), Refusal> {
+    let mut errors = Vec::new();
+    let host = connection.upstream.host.trim_end_matches('.').to_ascii_lowercase();
+    if host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_near) {
+        errors.push(FieldError::new(
+            "spec.upstream.host",
+            "leads to the pod itself or its node; name what is elsewhere",
+        ));
+    }
+    let port = connection.agent.as_ref().and_then(|agent| agent.port);
+    if let Some(port) = port.filter(|port| ports.named().iter().any(|(_, ours)| ours == port)) {
+        errors
+            .push(FieldError::new("spec.agent.port", format!("{port} is the sidecar's own; choose another")));
+    }
+    no_errors(&errors)
+}
+
+/// Loopback, link-local (metadata services), multicast, nothing at all, and the virtual addresses of Connections.
+fn is_near(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let local = match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_link_local() || v4.is_broadcast() || (a == 198 && b & 0xFE == 18)
+        }
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    local || address.is_loopback() || address.is_unspecified() || address.is_multicast()
+}
+
+/// What the author of a Connection should know.
+#[must_use]
+pub fn warnings(connection: &ConnectionSpec) -> Vec<String> {
+    let opaque = connection.protocol == Protocol::Opaque;
+    let text = "protocol Opaque: bytes pass without being looked at, no statement is decided or recorded; \
+                every rule with `opaque: {}` on it opens it entirely";
+    opaque.then(|| text.to_owned()).into_iter().collect()
+}
+
+/// What the author of an AccessPolicy should know.
+#[must_use]
+pub fn policy_warnings(policy: &AccessPolicySpec) -> Vec<String> {
+    let opens = |rule: &&Rule| rule.opaque.is_some() && rule.verdict == RuleVerdict::Allow;
+    let warning = |rule: &Rule| {
+        format!(
+            "rule `{}` lets bytes pass to Connections of protocol Opaque without being looked at",
+            rule.name
+        )
+    };
+    policy.rules.iter().filter(opens).map(warning).collect()
 }
 
 /// The author may not read a Secret that the Connection names.

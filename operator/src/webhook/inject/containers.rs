@@ -17,6 +17,10 @@ use crate::webhook::settings::{EMPTY_VOLUME, FENCE, SIDECAR, SPOOL_VOLUME, Setti
 const TOKEN_DIR: &str = "/var/run/chaperone/token";
 const TOKEN_FILE: &str = "/var/run/chaperone/token/token";
 const TOKEN_SECONDS: i64 = 3600;
+/// Holds the roots by which the sidecar knows the operator.
+pub(crate) const ROOT_VARIABLE: &str = "CHAPERONE_OPERATOR_ROOT";
+/// What a change of the chart's values changes, and enforcement does not rest on.
+pub(crate) const FREE_VARIABLES: [&str; 3] = ["CHAPERONE_LOG_LEVEL", "CHAPERONE_SPOOL_SIZE", "CHAPERONE_DNS"];
 const SPOOL_DIR: &str = "/var/lib/chaperone";
 /// Where Kubernetes mounts the agent's API token: covered, so that ours never hold it.
 const API_TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -172,7 +176,7 @@ fn sidecar_environment(parts: Parts<'_>) -> Vec<EnvVar> {
     let spool = u64::from(parts.settings.spool_mebibytes) * 1024 * 1024 / 2;
     vec![
         value("CHAPERONE_OPERATOR_ADDRESS", &parts.settings.operator_address),
-        value("CHAPERONE_OPERATOR_ROOT", parts.roots),
+        value(ROOT_VARIABLE, parts.roots),
         value("CHAPERONE_TOKEN_FILE", TOKEN_FILE),
         value("CHAPERONE_SPOOL_DIR", SPOOL_DIR),
         value("CHAPERONE_SPOOL_SIZE", &spool.to_string()),

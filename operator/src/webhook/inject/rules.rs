@@ -7,16 +7,26 @@ use crate::webhook::settings::{Namespace, Ports, Refusal};
 
 const POD_SECURITY: &str = "pod-security.kubernetes.io/enforce";
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// Whoever reads these directories of the node reads every pod's secrets.
-const NODE_DIRS: [&str; 8] = [
-    "/etc/kubernetes",
-    "/var/lib/kubelet",
-    "/var/lib/containerd",
-    "/var/lib/containers",
-    "/run",
-    "/var/run",
-    "/proc",
+/// Whoever reads or writes here reads every pod's secrets, or runs on the node.
+const NODE_DIRS: [&str; 18] = [
+    "/bin",
+    "/boot",
     "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
 ];
 
 /// Checks a pod without our own containers and volumes.
@@ -25,6 +35,7 @@ pub(crate) fn check(pod: &Pod, spec: &PodSpec, namespace: &Namespace, ports: &Po
     mirror(pod)?;
     shared_namespaces(spec)?;
     windows(spec)?;
+    names_of_others(spec)?;
     for volume in spec.volumes.iter().flatten() {
         check_volume(volume)?;
     }
@@ -77,6 +88,27 @@ fn windows(spec: &PodSpec) -> Result<(), Refusal> {
         true => {
             Err(Refusal::new("`spec.os.name` is `windows`, which has no fence", "run the agent on Linux"))
         }
+        false => Ok(()),
+    }
+}
+
+/// The sidecar finds upstreams by name, in the same pod: who says what a name means could send its logins
+/// elsewhere. Agents have no use for either, since their names are answered by the sidecar.
+fn names_of_others(spec: &PodSpec) -> Result<(), Refusal> {
+    if spec.host_aliases.iter().flatten().next().is_some() {
+        return Err(Refusal::new(
+            "`spec.hostAliases` would lead the sidecar to other hosts than its Connections name",
+            "remove it",
+        ));
+    }
+    let nameservers = spec.dns_config.as_ref().and_then(|config| config.nameservers.as_ref());
+    let own =
+        nameservers.is_some_and(|servers| !servers.is_empty()) || spec.dns_policy.as_deref() == Some("None");
+    match own {
+        true => Err(Refusal::new(
+            "`spec.dnsConfig.nameservers` would lead the sidecar to other hosts than its Connections name",
+            "remove it, and a `dnsPolicy` of `None`",
+        )),
         false => Ok(()),
     }
 }
