@@ -15,7 +15,7 @@ use serde_json::json;
 const NAMESPACES: [&str; 3] = ["shop-gitops", "data", "agents"];
 
 #[tokio::test]
-async fn examples_are_taken_as_they_are_and_become_ready() -> Result<()> {
+async fn examples_become_ready() -> Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut applied = 0;
     for entry in fs::read_dir(directory)? {

@@ -19,10 +19,10 @@ async fn a_rule_that_goes_and_comes_back_counts_in_a_live_psql() -> Result<()> {
         assert_eq!(live.ask("SELECT count(*) FROM orders;").await?, "100");
         // One transaction, so that it is the same session beyond doubt.
         live.ask("BEGIN;").await?;
-        fixture::enforce(space, &[never_drop()]).await?;
+        fixture::enforce(space, &[read_names(), never_drop()]).await?;
         let said = live.ask("SELECT count(*) FROM orders;").await?;
         assert!(said.contains("refused by policy"), "{said}");
-        live.ask("ROLLBACK;").await?;
+        assert_eq!(live.ask("ROLLBACK;").await?, "");
         fixture::enforce(space, &[read_orders(), never_drop()]).await?;
         assert_eq!(live.ask("SELECT count(*) FROM orders;").await?, "100");
         Ok(())

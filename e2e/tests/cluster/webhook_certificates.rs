@@ -103,12 +103,12 @@ async fn known(space: &Space, what: &str, holds: impl Fn(&str) -> bool) -> Resul
     eventually(what, async || {
         let mutating = mutating.get(CONFIGURATION).await?.webhooks.unwrap_or_default();
         let validating = validating.get(CONFIGURATION).await?.webhooks.unwrap_or_default();
-        let mut configurations = mutating.into_iter().map(|webhook| webhook.client_config);
-        let mut others = validating.into_iter().map(|webhook| webhook.client_config);
-        let mut all = configurations.by_ref().chain(others.by_ref());
-        Ok(when(
-            all.all(|one| one.ca_bundle.is_some_and(|bundle| holds(&String::from_utf8_lossy(&bundle.0)))),
-        ))
+        let mutating = mutating.into_iter().map(|webhook| webhook.client_config);
+        let validating = validating.into_iter().map(|webhook| webhook.client_config);
+        let bundles = mutating.chain(validating).map(|config| config.ca_bundle.unwrap_or_default());
+        let bundles: Vec<String> =
+            bundles.map(|bundle| String::from_utf8_lossy(&bundle.0).into_owned()).collect();
+        Ok(when(!bundles.is_empty() && bundles.iter().all(|bundle| holds(bundle))))
     })
     .await
 }
