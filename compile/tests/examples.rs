@@ -12,7 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chaperone_compile::{Inputs, Pod, document, files, requested};
+use api::decode_spec;
+use chaperone_compile::{Inputs, Pod, document, files, requested, validate};
 use policy::{
     Access, Action, Caller, Columns, DnsMode, Document, FunctionName, Generation, Object, RelationName,
     Request, Scope, Verb, Verdict, decide,
@@ -148,12 +149,13 @@ fn access(text: &str) -> Access {
 }
 
 fn allows(document: &Document, connection: &str, text: &str) -> bool {
-    let accesses = [access(text)];
+    let opaque = text == "opaque";
+    let accesses: Vec<Access> = if opaque { Vec::new() } else { vec![access(text)] };
     let request = Request {
         generation: Generation::default(),
         scope: Scope::default(),
         caller: Caller::default(),
-        action: Action::Statement(&accesses),
+        action: if opaque { Action::Opaque } else { Action::Statement(&accesses) },
     };
     let connection = document.connection(connection).expect("the Connection is in the document");
     matches!(decide(connection, &request), Verdict::Allow(_))
@@ -187,6 +189,32 @@ fn every_example_allows_what_it_says_and_refuses_the_rest() {
             for text in &expected.refused {
                 assert!(!allows(&document, &expected.connection, text), "{name} should refuse {text}");
             }
+        }
+    }
+}
+
+/// The resources in the fenced YAML of a document.
+fn documented(path: &str) -> Vec<Value> {
+    let text = fs::read_to_string(root().join("..").join(path)).expect("a document");
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let resources = blocks.filter(|block| block.starts_with("apiVersion: chaperone.dev/"));
+    let parts = resources.flat_map(|block| block.split("\n---\n"));
+    parts.map(|part| serde_saphyr::from_str(part).expect("YAML")).collect()
+}
+
+#[test]
+fn what_the_documents_show_is_accepted() {
+    for path in ["README.md", "docs/connection.md", "docs/access-policy.md"] {
+        let resources = documented(path);
+        assert!(!resources.is_empty(), "{path} shows none");
+        for resource in resources {
+            let spec = &resource["spec"];
+            let errors = if resource["kind"] == "Connection" {
+                decode_spec(spec).map(|spec| validate::connection(&spec))
+            } else {
+                decode_spec(spec).map(|spec| validate::policy(&spec))
+            };
+            assert_eq!(errors, Ok(Vec::new()), "{path}");
         }
     }
 }
