@@ -22,6 +22,7 @@ use knobs::Knobs;
 
 pub(crate) mod agent;
 pub(crate) mod containers;
+mod defaults;
 mod edit;
 mod harden;
 pub(crate) mod knobs;
@@ -83,7 +84,8 @@ fn build(
     mark(pod, agents, &settings.version)?;
     let spec = object(pod, "spec")?;
     let warnings = harden_all(spec, injection)?;
-    let ours = [containers::fence(parts), containers::sidecar(parts)].map(|container| json!(container));
+    let ours = [containers::fence(parts), containers::sidecar(parts)]
+        .map(|container| json!(defaults::kept(container, original.spec.as_ref())));
     list(spec, "initContainers")?.splice(0..0, ours);
     list(spec, "volumes")?.extend(containers::volumes(settings).into_iter().map(|volume| json!(volume)));
     Ok(warnings)
