@@ -2,6 +2,7 @@
 //! included. Built-ins are not here: they are compiled in.
 
 mod answer;
+mod assume;
 mod needs;
 mod object;
 mod question;
@@ -9,6 +10,7 @@ mod question;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use assume::Assumed;
 pub use needs::Needs;
 pub(crate) use object::{Cast, Function, Operator, Relation, Type, View, spelling};
 pub use question::Question;

@@ -16,7 +16,7 @@ mod lift;
 mod scope;
 mod syntax;
 
-pub use catalog::{Catalog, CatalogError, Needs, Question};
+pub use catalog::{Assumed, Catalog, CatalogError, Needs, Question};
 pub use facts::{Effect, Facts, Reason, Refused, Unready, Unresolved, UnresolvedKind, facts, function_call};
 pub use lex::template;
 pub use lift::{Lift, Pinned};

@@ -215,6 +215,7 @@ impl Loose {
             columns: Vec::new(),
             children: Vec::new(),
             view: None,
+            assumed: false,
         };
         self.relations.push((row.number(0)?, relation));
         Ok(())

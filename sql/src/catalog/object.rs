@@ -17,6 +17,8 @@ pub(crate) struct Relation {
     pub(crate) children: Vec<RelationName>,
     /// What a view does.
     pub(crate) view: Option<View>,
+    /// No server said so: it may be a view, and has more columns than these.
+    pub(crate) assumed: bool,
 }
 
 impl Relation {

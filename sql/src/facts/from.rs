@@ -51,7 +51,12 @@ impl<'a> Walk<'a> {
             self.prints_views(name.location);
         }
         let mut item = self.item(&source, target, name);
-        item.rename(&columns_of(name.alias.as_ref()));
+        let names = columns_of(name.alias.as_ref());
+        if item.is_assumed() && !names.is_empty() {
+            // Which columns these are is not known.
+            self.missing_column(Some(&item.alias), &format!("({})", names.join(", ")), name.location);
+        }
+        item.rename(&names);
         self.level.items.push(item);
     }
 
@@ -211,6 +216,12 @@ impl<'a> Walk<'a> {
         }
         let left = side(self.level.items.get(start..middle).unwrap_or_default());
         let right = side(self.level.items.get(middle..).unwrap_or_default());
+        let joined = self.level.items.get(start..).unwrap_or_default();
+        let open = joined.iter().any(|item| item.open);
+        let assumed = joined.iter().any(Item::is_assumed);
+        if join.is_natural && assumed {
+            self.missing_column(None, "the columns of NATURAL JOIN", -1);
+        }
         let names: Vec<String> = if join.is_natural {
             let both = left.iter().filter(|out| right.iter().any(|other| other.name == out.name));
             both.map(|out| out.name.clone()).collect()
@@ -220,6 +231,10 @@ impl<'a> Walk<'a> {
         let mut merged = Vec::new();
         for name in names {
             let outs: Vec<&Out> = left.iter().chain(&right).filter(|out| out.name == name).collect();
+            let has = |side: &[Out]| side.iter().any(|out| out.name == name);
+            if !(open || has(&left) && has(&right)) {
+                self.missing_column(None, &name, -1);
+            }
             let of =
                 |side: &[Out]| side.iter().find(|out| out.name == name).map_or(Ty::Unknown, |out| out.of);
             let (of_left, of_right) = (of(&left), of(&right));

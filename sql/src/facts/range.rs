@@ -159,6 +159,11 @@ impl Item {
         self.column(name).map_or(Ty::Unknown, |(of, _)| of)
     }
 
+    /// Whether its columns are not all known, since no server was asked.
+    pub(super) fn is_assumed(&self) -> bool {
+        matches!(&self.columns, ItemColumns::Relation(relation) if relation.assumed)
+    }
+
     fn row_type(&self) -> Ty {
         match &self.columns {
             ItemColumns::Relation(relation) if relation.row_type != 0 => Ty::of(relation.row_type),
@@ -249,6 +254,11 @@ impl<'a> Walk<'a> {
             // The relation itself is missing or not yet read.
             return Ty::Unknown;
         }
+        if items.iter().any(Item::is_assumed) {
+            // Some column of it, rather than a function that takes its row.
+            self.missing_column(Some(alias), name, location);
+            return Ty::Unknown;
+        }
         let row = items.first().map_or(Ty::RECORD, Item::row_type);
         let whole: Vec<usize> = items.iter().flat_map(Item::whole).collect();
         // Not a column: `t.f` is f(t), whichever functions of that name take a row.
@@ -302,7 +312,7 @@ impl<'a> Walk<'a> {
         own == Some(wanted)
     }
 
-    fn missing_column(&mut self, alias: Option<&str>, name: &str, location: i32) {
+    pub(super) fn missing_column(&mut self, alias: Option<&str>, name: &str, location: i32) {
         let full = alias.map_or_else(|| name.to_owned(), |alias| format!("{alias}.{name}"));
         self.missing(UnresolvedKind::Column, Verb::Select, &full, location);
         let known = self.levels().flat_map(|frame| &frame.items).flat_map(Item::outs).map(|out| out.name);
