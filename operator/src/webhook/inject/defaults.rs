@@ -11,7 +11,8 @@ pub(super) fn kept(mut container: Container, before: Option<&PodSpec>) -> Contai
     let earlier = inits.find(|earlier| earlier.name == container.name);
     let Some(given) = earlier.and_then(|earlier| earlier.resources.as_ref()) else { return container };
     let resources = container.resources.get_or_insert_default();
-    for (ours, given) in [(&mut resources.requests, &given.requests), (&mut resources.limits, &given.limits)] {
+    for (ours, given) in [(&mut resources.requests, &given.requests), (&mut resources.limits, &given.limits)]
+    {
         for (name, amount) in given.iter().flatten().filter(|(name, _)| DEFAULTED.contains(&name.as_str())) {
             ours.get_or_insert_default().entry(name.clone()).or_insert_with(|| amount.clone());
         }
