@@ -11,7 +11,7 @@ use kube::{
 
 use crate::{
     args::{ClusterArguments, GrantArguments, GrantKind},
-    cluster::Cluster,
+    cluster::{self, Cluster},
     output::line,
 };
 
@@ -19,65 +19,68 @@ use crate::{
 const OPERATOR: &str = "chaperone-operator";
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-pub(crate) async fn run(cluster: &ClusterArguments, arguments: GrantArguments) -> anyhow::Result<ExitCode> {
-    if !arguments.apply && cluster.namespace.is_some() {
-        let namespace = cluster.namespace.as_deref().unwrap_or_default();
-        let (role, binding) = grant(namespace, &cluster.operator_namespace, &arguments);
+pub(crate) async fn run(arguments: &ClusterArguments, grant: &GrantArguments) -> anyhow::Result<ExitCode> {
+    let namespace = cluster::namespace(arguments).await?;
+    let (role, binding) = objects(&namespace, &arguments.operator_namespace, grant);
+    if grant.apply {
+        apply(arguments, &namespace, role, binding).await?;
+        let (kind, name) = (grant.kind.name(), &grant.name);
+        line(&format!("the operator may read {kind} `{name}` in namespace `{namespace}`"))?;
+    } else {
         for object in [serde_json::to_value(role)?, serde_json::to_value(binding)?] {
             line("---")?;
-            line(&serde_saphyr::to_string(&object)?)?;
+            line(serde_saphyr::to_string(&object)?.trim_end())?;
         }
-        return Ok(ExitCode::SUCCESS);
     }
-    let connected = Cluster::connect(cluster).await?;
-    let (role, binding) = grant(&connected.namespace, &connected.operator_namespace, &arguments);
-    if !arguments.apply {
-        for object in [serde_json::to_value(role)?, serde_json::to_value(binding)?] {
-            line("---")?;
-            line(&serde_saphyr::to_string(&object)?)?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let name = role.metadata.name.clone().unwrap_or_default();
-    let apply = PatchParams::apply("kubectl-chaperone");
-    let namespace = &connected.namespace;
-    let roles: Api<Role> = Api::namespaced(connected.client.clone(), namespace);
-    roles.patch(&name, &apply, &Patch::Apply(role)).await.context("applying the Role")?;
-    let bindings: Api<RoleBinding> = Api::namespaced(connected.client.clone(), namespace);
-    bindings.patch(&name, &apply, &Patch::Apply(binding)).await.context("applying the RoleBinding")?;
-    line(&format!(
-        "the operator may read {} `{}` in namespace `{namespace}`",
-        kind(&arguments),
-        arguments.secret
-    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-const fn kind(arguments: &GrantArguments) -> &'static str {
-    match arguments.kind {
-        GrantKind::Secret => "secrets",
-        GrantKind::ConfigMap => "configmaps",
+async fn apply(
+    arguments: &ClusterArguments,
+    namespace: &str,
+    role: Role,
+    binding: RoleBinding,
+) -> anyhow::Result<()> {
+    let client = Cluster::connect(arguments).await?.client;
+    let name = role.metadata.name.clone().unwrap_or_default();
+    let params = PatchParams::apply("kubectl-chaperone");
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    roles.patch(&name, &params, &Patch::Apply(role)).await.context("applying the Role")?;
+    let bindings: Api<RoleBinding> = Api::namespaced(client, namespace);
+    bindings.patch(&name, &params, &Patch::Apply(binding)).await.context("applying the RoleBinding")?;
+    Ok(())
+}
+
+impl GrantKind {
+    /// As people write it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+
+    /// As RBAC names it.
+    const fn resource(self) -> &'static str {
+        match self {
+            Self::Secret => "secrets",
+            Self::ConfigMap => "configmaps",
+        }
     }
 }
 
-const fn singular(arguments: &GrantArguments) -> &'static str {
-    match arguments.kind {
-        GrantKind::Secret => "secret",
-        GrantKind::ConfigMap => "configmap",
-    }
-}
-
-fn grant(namespace: &str, operator: &str, arguments: &GrantArguments) -> (Role, RoleBinding) {
+fn objects(namespace: &str, operator: &str, grant: &GrantArguments) -> (Role, RoleBinding) {
+    let GrantArguments { name, kind, apply: _ } = grant;
     let metadata = ObjectMeta {
         // The kind is in the name: a Secret and a ConfigMap may be called the same.
-        name: Some(format!("chaperone-read-{}-{}", singular(arguments), arguments.secret)),
+        name: Some(format!("chaperone-read-{}-{name}", kind.name().to_ascii_lowercase())),
         namespace: Some(namespace.to_owned()),
         ..ObjectMeta::default()
     };
     let rule = PolicyRule {
         api_groups: Some(vec![String::new()]),
-        resources: Some(vec![kind(arguments).to_owned()]),
-        resource_names: Some(vec![arguments.secret.clone()]),
+        resources: Some(vec![kind.resource().to_owned()]),
+        resource_names: Some(vec![name.clone()]),
         verbs: ["get", "list", "watch"].map(str::to_owned).to_vec(),
         ..PolicyRule::default()
     };

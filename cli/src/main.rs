@@ -2,7 +2,9 @@
 
 mod args;
 mod audit;
+mod check;
 mod cluster;
+mod explain;
 mod grant;
 mod output;
 mod version;
@@ -28,7 +30,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { cluster, command } = arguments;
     match command {
         Command::Audit(audit) => audit::run(&cluster, audit).await,
-        Command::Grant(grant) => grant::run(&cluster, grant).await,
+        Command::Check(check) => check::run(&cluster, &check).await,
+        Command::Explain(explain) => Box::pin(explain::run(&cluster, &explain)).await,
+        Command::Grant(grant) => grant::run(&cluster, &grant).await,
         Command::Version => version::run(&cluster).await,
     }
 }

@@ -12,6 +12,31 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 pub(crate) fn complain(error: &anyhow::Error) {
     let broken_pipe = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
     if !error.downcast_ref().is_some_and(broken_pipe) {
-        drop(writeln!(std::io::stderr(), "error: {error:#}"));
+        drop(writeln!(std::io::stderr(), "error: {}", plain(&format!("{error:#}"))));
+    }
+}
+
+/// Text on one line that cannot steer a terminal: control and bidirectional characters are escaped.
+pub(crate) fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .flat_map(|c| match c {
+            '\n' | '\t' => vec![' '],
+            c if steers(c) => c.escape_unicode().collect(),
+            c => vec![c],
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn text_cannot_steer_a_terminal() {
+        assert_eq!(plain("a\u{1b}[31mb\u{202e}c\nd"), "a\\u{1b}[31mb\\u{202e}c d");
     }
 }

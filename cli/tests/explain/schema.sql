@@ -1,0 +1,10 @@
+CREATE TABLE orders (id int PRIMARY KEY, customer text NOT NULL, amount numeric NOT NULL, status text);
+CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, ssn text NOT NULL);
+CREATE TABLE items (order_id int REFERENCES orders, product text);
+CREATE VIEW totals AS SELECT customer, sum(amount) AS total FROM orders GROUP BY customer;
+CREATE VIEW people AS SELECT * FROM customers;
+CREATE FUNCTION next_invoice() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';
+CREATE FUNCTION close_month(date) RETURNS void LANGUAGE sql AS 'SELECT';
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE SCHEMA billing;
+CREATE TABLE billing.invoices (id int, total numeric);
