@@ -25,8 +25,8 @@ use tls::{Binding, TlsError, Trust};
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a name may take to resolve.
-const RESOLVE: Duration = Duration::from_secs(5);
+/// How long a name may take to resolve. A lost datagram costs five seconds: then the C library asks again.
+const RESOLVE: Duration = Duration::from_secs(12);
 /// How long TLS may take.
 const TLS: Duration = Duration::from_secs(10);
 /// How many addresses of one name are tried.
@@ -132,14 +132,21 @@ pub(crate) async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamEr
 }
 
 async fn addresses(upstream: &Upstream) -> Result<Vec<SocketAddr>, UpstreamError> {
-    let found = timeout(RESOLVE, tokio::net::lookup_host((upstream.host.as_str(), upstream.port))).await;
+    let literal = upstream.host.parse::<IpAddr>().is_ok() || upstream.host == "localhost";
+    let host = if literal { upstream.host.clone() } else { absolute(&upstream.host) };
+    let found = timeout(RESOLVE, tokio::net::lookup_host((host, upstream.port))).await;
     let found = found.map_err(|_| UpstreamError::Timeout)?;
     let found: Vec<SocketAddr> = found.map_err(|error| UpstreamError::Resolve(Some(error)))?.collect();
-    let literal = upstream.host.parse::<IpAddr>().is_ok() || upstream.host == "localhost";
     if !literal && found.iter().any(|address| is_near(address.ip())) {
         return Err(UpstreamError::Near);
     }
     Ok(found.into_iter().take(ADDRESSES).collect())
+}
+
+/// A name that no search list is applied to: whoever writes a pod writes its list, and would otherwise decide
+/// where the credential goes.
+fn absolute(host: &str) -> String {
+    format!("{}.", host.trim_end_matches('.'))
 }
 
 /// Loopback, and what only this node's link reaches: a cloud's metadata service among it. Whoever answers
@@ -182,6 +189,13 @@ async fn handshake(stream: Stream, upstream: &Upstream, trust: &Trust) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_search_list_applies_to_a_name() {
+        for host in ["db.shop.svc.cluster.local", "db.shop.svc.cluster.local."] {
+            assert_eq!(absolute(host), "db.shop.svc.cluster.local.");
+        }
+    }
 
     #[test]
     fn a_name_must_not_lead_to_the_pod_or_its_node() {
