@@ -15,7 +15,11 @@ use chaperone_e2e::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Barrier, watch},
+    task::JoinSet,
+    time::Instant,
+};
 
 const ROUNDS: u32 = 20;
 /// From before the leader sees the change to after all have acknowledged it.
@@ -61,10 +65,12 @@ async fn one_round(
     let host = host(space, &leader).await?;
     let mut blow = host.aim(Process::Operator(&leader)).await?;
     let stop = watch::Sender::new(false);
+    let begun = Arc::new(Barrier::new(sessions.len() + 1));
     let mut load = JoinSet::new();
     for session in sessions {
-        load.spawn(busy(Arc::clone(session), stop.subscribe()));
+        load.spawn(busy(Arc::clone(session), Arc::clone(&begun), stop.subscribe()));
     }
+    begun.wait().await;
     let removed = space.apply(fixture::policy(&[never_drop()])).await?;
     blow.strike(delay).await?;
     blow.fallen().await?;
@@ -91,8 +97,10 @@ async fn host(space: &Space, leader: &Pod) -> Result<Host> {
     }
 }
 
-async fn busy(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Result<Seen> {
-    let mut seen = Vec::new();
+/// Asks without a pause. Tells by `begun` that the first answer is there.
+async fn busy(session: Arc<Session>, begun: Arc<Barrier>, mut stop: watch::Receiver<bool>) -> Result<Seen> {
+    let mut seen = vec![(Instant::now(), session.attempt(READ).await?)];
+    begun.wait().await;
     while !*stop.borrow_and_update() {
         let started = Instant::now();
         seen.push((started, session.attempt(READ).await?));
@@ -101,7 +109,7 @@ async fn busy(session: Arc<Session>, mut stop: watch::Receiver<bool>) -> Result<
 }
 
 fn check(seen: &Seen, programmed: Instant) -> Result<()> {
-    ensure!(seen.first().is_some_and(|(_, outcome)| *outcome == Outcome::Allowed), "the load came too late");
+    ensure!(seen.first().is_some_and(|(_, outcome)| *outcome == Outcome::Allowed), "it was never allowed");
     let first = seen.iter().position(|(_, outcome)| *outcome == Outcome::Refused);
     let after =
         first.map(|first| seen.iter().skip(first).filter(|(_, one)| *one == Outcome::Allowed).count());
