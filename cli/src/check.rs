@@ -32,8 +32,9 @@ struct Seen {
 }
 
 pub(crate) async fn run(cluster: &ClusterArguments, arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
+    let trial = cluster.namespace.as_deref();
     let cluster = Cluster::connect(cluster).await?;
-    let report = look(&cluster).await;
+    let report = look(&cluster, trial).await;
     match arguments.output {
         Output::Json => line(&serde_json::to_string_pretty(&report.json())?)?,
         Output::Text => report.lines().iter().try_for_each(|text| line(text))?,
@@ -41,7 +42,8 @@ pub(crate) async fn run(cluster: &ClusterArguments, arguments: &CheckArguments) 
     Ok(if report.worst() == Level::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn look(cluster: &Cluster) -> Report {
+/// `trial` is the namespace in which a pod is tried, if the person named one.
+async fn look(cluster: &Cluster, trial: Option<&str>) -> Report {
     let mut report = Report::default();
     let mut seen = Seen::default();
     if !kubernetes::server(cluster, &mut report).await {
@@ -53,7 +55,7 @@ async fn look(cluster: &Cluster) -> Report {
     operator::channel(cluster, &mut report).await;
     operator::records(cluster, &mut report, &seen).await;
     webhooks::configurations(cluster, &mut report, &seen).await;
-    webhooks::answer(cluster, &mut report).await;
+    webhooks::answer(cluster, &mut report, trial).await;
     workloads::namespaces(cluster, &mut report).await;
     workloads::versions(cluster, &mut report, &seen).await;
     if installed {

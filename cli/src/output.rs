@@ -12,8 +12,26 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 pub(crate) fn complain(error: &anyhow::Error) {
     let broken_pipe = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
     if !error.downcast_ref().is_some_and(broken_pipe) {
-        drop(writeln!(std::io::stderr(), "error: {}", plain(&format!("{error:#}"))));
+        drop(writeln!(std::io::stderr(), "error: {}", plain(&reason(error))));
     }
+}
+
+/// An error with what is behind it. Of what an API server refused only its message is said: the rest repeats it.
+pub(crate) fn reason(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let said = match cause.downcast_ref() {
+            Some(kube::Error::Api(status)) => status.message.clone(),
+            _ => cause.to_string(),
+        };
+        if !text.contains(&said) {
+            text = if text.is_empty() { said } else { format!("{text}: {said}") };
+        }
+        if let Some(kube::Error::Api(_)) = cause.downcast_ref() {
+            break;
+        }
+    }
+    text
 }
 
 /// Text on one line that cannot steer a terminal: control and bidirectional characters are escaped.

@@ -154,12 +154,12 @@ fn a_healthy_installation_passes_and_what_may_not_be_seen_is_a_warning() {
         "OK    a pod in namespace `shop` would get its sidecar (dry run)",
         "OK    namespace `shop` (enabled): 1 pods with a sidecar, 0 that declined",
         "OK    all 1 injected pods are of version",
-        "OK    1 of 1 Connections are Ready",
-        "OK    1 of 1 AccessPolicies are Ready",
+        "OK    all Connections are Ready: 1",
+        "OK    all AccessPolicies are Ready: 1",
         "WARN  the records of `chaperone-operator-0` cannot be read: port-forward",
         "WARN  the certificate of `chaperone-operator-1` was not looked at: port-forward",
         "do: get the right to pods/portforward in namespace `chaperone-system`",
-        "healthy, 4 warnings",
+        "nothing that was looked at failed: 4 warnings, 4 of them about what was not looked at",
     ] {
         assert!(said.out.contains(part), "{part} is not in\n{}", said.out);
     }
@@ -173,6 +173,14 @@ fn the_trial_of_a_pod_is_a_dry_run_of_one_that_asks_for_a_sidecar() {
     let [(what, pod)] = written.as_slice() else { panic!("{written:?}") };
     assert_eq!(what, "POST /api/v1/namespaces/shop/pods");
     assert_eq!(pod["metadata"]["annotations"], json!({"chaperone.dev/inject": "true"}));
+}
+
+#[test]
+fn a_pod_is_tried_in_the_namespace_that_is_named() {
+    let world = healthy();
+    let server = world.serve();
+    plugin(&["check", "-n", "stock"], Some(server.kubeconfig()));
+    assert_eq!(world.written.lock().unwrap()[0].0, "POST /api/v1/namespaces/stock/pods");
 }
 
 /// A way in which an installation is not well, and what is said of it.
@@ -557,7 +565,8 @@ fn an_unreadable_policy_allows_nothing_and_is_named_with_its_field() {
 fn what_cannot_be_read_in_the_cluster_is_said() {
     let said = explain(&explained(), &["SELECT 1", "--pod", "gone"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
-    assert!(said.err.contains("the pod `shop/gone` cannot be read"), "{}", said.err);
+    let path = "/api/v1/namespaces/shop/pods/gone";
+    assert_eq!(said.err, format!("error: the pod `shop/gone` cannot be read: {path} not found\n"));
 }
 
 #[test]

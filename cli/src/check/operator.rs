@@ -13,7 +13,10 @@ use kube::{
 };
 
 use super::{Seen, report::Report};
-use crate::cluster::{Cluster, OPERATOR_LABELS};
+use crate::{
+    cluster::{Cluster, OPERATOR_LABELS},
+    output::reason,
+};
 
 const SECTION: &str = "operator";
 /// The StatefulSet, or with object storage the Deployment.
@@ -190,9 +193,9 @@ pub(super) async fn records(cluster: &Cluster, report: &mut Report, seen: &Seen)
         let name = replica.name_any();
         match cluster.read(&name, "/v1/segments?after=~").await {
             Ok(_) => report.ok(SECTION, format!("the records of `{name}` can be read")),
-            Err(error) => report.warn(
+            Err(error) => report.unseen(
                 SECTION,
-                format!("the records of `{name}` cannot be read: {error:#}"),
+                format!("the records of `{name}` cannot be read: {}", reason(&error)),
                 format!("get the right to pods/portforward in namespace `{}`", cluster.operator_namespace),
             ),
         }

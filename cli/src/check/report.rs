@@ -39,6 +39,8 @@ struct Finding {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     findings: Vec<Finding>,
+    /// How many warnings say that something was not looked at.
+    unseen: usize,
 }
 
 impl Report {
@@ -56,15 +58,23 @@ impl Report {
         self.findings.push(Finding { section, result: Level::Fail, text: text.into(), hint });
     }
 
+    /// A warning that something was not looked at.
+    pub(super) fn unseen(&mut self, section: &'static str, text: impl Into<String>, hint: impl Into<String>) {
+        self.unseen += 1;
+        self.warn(section, text, hint);
+    }
+
     /// Something could not be read: by lack of rights it is unknown, by anything else it is broken.
     pub(super) fn unread(&mut self, section: &'static str, what: &str, error: &kube::Error) {
         if let kube::Error::Api(status) = error
             && status.code == 403
         {
             let text = format!("{what}: not looked at, you may not: {}", status.message);
-            return self.warn(section, text, "ask for that right, or have somebody run this who has it");
+            return self.unseen(section, text, "ask for that right, or have somebody run this who has it");
         }
         let hint = "see whether the API server is healthy: kubectl get --raw /readyz?verbose";
+        let error =
+            if let kube::Error::Api(status) = error { status.message.clone() } else { error.to_string() };
         self.fail(section, format!("{what}: cannot be read: {error}"), hint);
     }
 
@@ -87,7 +97,11 @@ impl Report {
         let count = |level| self.findings.iter().filter(|finding| finding.result == level).count();
         lines.push(match (count(Level::Fail), count(Level::Warn)) {
             (0, 0) => "healthy".to_owned(),
-            (0, warnings) => format!("healthy, {warnings} warnings"),
+            (0, warnings) if self.unseen == 0 => format!("healthy, {warnings} warnings"),
+            (0, warnings) => format!(
+                "nothing that was looked at failed: {warnings} warnings, {} of them about what was not looked at",
+                self.unseen
+            ),
             (failures, warnings) => format!("NOT healthy: {failures} failures, {warnings} warnings"),
         });
         lines

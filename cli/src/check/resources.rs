@@ -41,7 +41,9 @@ pub(super) async fn connections(cluster: &Cluster, report: &mut Report) {
         let grant = |reason: &str| grants(connection, reason);
         ready += usize::from(judge(&judged, &grant, report));
     }
-    report.ok(SECTION, format!("{ready} of {} Connections are Ready", found.len()));
+    if ready == found.len() {
+        report.ok(SECTION, format!("all Connections are Ready: {ready}"));
+    }
 }
 
 pub(super) async fn policies(cluster: &Cluster, report: &mut Report) {
@@ -62,7 +64,9 @@ pub(super) async fn policies(cluster: &Cluster, report: &mut Report) {
         };
         ready += usize::from(judge(&judged, &|_| None, report));
     }
-    report.ok(SECTION, format!("{ready} of {} AccessPolicies are Ready", found.len()));
+    if ready == found.len() {
+        report.ok(SECTION, format!("all AccessPolicies are Ready: {ready}"));
+    }
 }
 
 /// Whether it is Ready; if not, says why. `grant` gives the command that a missing right takes.

@@ -21,7 +21,7 @@ use super::{
     report::Report,
     workloads::{INJECT, INJECTED, labelled},
 };
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, output::reason};
 
 const SECTION: &str = "webhooks";
 /// Both configurations.
@@ -126,10 +126,10 @@ async fn served(cluster: &Cluster, replica: &str, bundle: &[u8], report: &mut Re
     let chain = match chain.await {
         Ok(chain) => chain,
         Err(error) => {
-            let text = format!("the certificate of `{replica}` was not looked at: {error:#}");
+            let text = format!("the certificate of `{replica}` was not looked at: {}", reason(&error));
             let hint =
                 format!("get the right to pods/portforward in namespace `{}`", cluster.operator_namespace);
-            return report.warn(SECTION, text, hint);
+            return report.unseen(SECTION, text, hint);
         }
     };
     let log = format!("read its log: kubectl -n {} logs {replica}", cluster.operator_namespace);
@@ -156,7 +156,7 @@ fn day(at: Timestamp) -> String {
 }
 
 /// The API server reaches the webhooks: a pod that asks for a sidecar gets one. A dry run: nothing is created.
-pub(super) async fn answer(cluster: &Cluster, report: &mut Report) {
+pub(super) async fn answer(cluster: &Cluster, report: &mut Report, trial: Option<&str>) {
     match operator::endpoints(cluster, SERVICE).await {
         Ok(0) => {
             let text = format!(
@@ -167,12 +167,17 @@ pub(super) async fn answer(cluster: &Cluster, report: &mut Report) {
         Ok(count) => report.ok(SECTION, format!("the Service `{SERVICE}` has {count} endpoints")),
         Err(error) => report.unread(SECTION, &format!("the endpoints of `{SERVICE}`"), &error),
     }
-    // Where pods are to be injected it matters most.
-    let first = labelled(cluster).await.ok().and_then(|labelled| labelled.into_keys().next());
-    let namespace = first.unwrap_or_else(|| cluster.namespace.clone());
+    let namespace = match trial {
+        Some(named) => named.to_owned(),
+        None => {
+            // Where pods are to be injected it matters most.
+            let first = labelled(cluster).await.ok().and_then(|labelled| labelled.into_keys().next());
+            first.unwrap_or_else(|| cluster.namespace.clone())
+        }
+    };
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
     let dry = PostParams { dry_run: true, ..PostParams::default() };
-    match pods.create(&dry, &trial()).await {
+    match pods.create(&dry, &trial_pod()).await {
         Ok(pod) if is_injected(&pod) => {
             report.ok(SECTION, format!("a pod in namespace `{namespace}` would get its sidecar (dry run)"));
         }
@@ -200,11 +205,11 @@ fn refused(namespace: &str, error: &kube::Error, report: &mut Report) {
         return report.warn(SECTION, text, "do what it says, or take the label from that namespace");
     }
     let text = format!("the webhook was not tried in namespace `{namespace}`: {message}");
-    report.warn(SECTION, text, "name a namespace in which you may create pods with -n");
+    report.unseen(SECTION, text, "name a namespace in which you may create pods with -n");
 }
 
 /// A pod that asks for a sidecar.
-fn trial() -> Pod {
+fn trial_pod() -> Pod {
     let annotations = BTreeMap::from([(INJECT.to_owned(), "true".to_owned())]);
     Pod {
         metadata: ObjectMeta {
