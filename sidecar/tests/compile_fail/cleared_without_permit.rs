@@ -1,8 +1,7 @@
+// error[E0451]: field `frame` of struct `Cleared` is private
 use chaperone_sidecar::cleared::Cleared;
 use wire::Frame;
 
-fn forward(frame: Frame) -> Cleared<Frame> {
+pub fn forward(frame: Frame) -> Cleared<Frame> {
     Cleared { frame }
 }
-
-fn main() {}

@@ -1,8 +1,7 @@
+// error[E0382]: use of moved value: `permit`
 use chaperone_sidecar::cleared::Cleared;
 use wire::Frame;
 
-fn forward(permit: policy::Permit, one: Frame, two: Frame) -> [Cleared<Frame>; 2] {
+pub fn forward(permit: policy::Permit, one: Frame, two: Frame) -> [Cleared<Frame>; 2] {
     [Cleared::new(permit, one), Cleared::new(permit, two)]
 }
-
-fn main() {}
