@@ -15,6 +15,8 @@ pub struct Access {
     pub columns: Columns,
     /// How the statement came here when it did not name the object itself, outermost first.
     pub via: Vec<Via>,
+    /// The tables that a partition or child belongs to, at all levels: a Deny of one of them is a Deny of it.
+    pub ancestors: Vec<RelationName>,
     /// Whether the Standard baseline covers this access: harmless built-ins, listed settings, readable
     /// catalog columns, transaction control and the like.
     pub baseline: bool,
@@ -33,6 +35,7 @@ impl Access {
             object,
             columns: Columns::none(),
             via: Vec::new(),
+            ancestors: Vec::new(),
             baseline: false,
             filtered: false,
             position: None,
@@ -165,7 +168,7 @@ pub struct Via {
 /// The kinds of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ViaKind {
-    /// A view that reads the object. An Allow of the view by exact name covers it.
+    /// A view that reads or writes the object. An Allow of the view by exact name, for the same verb, covers it.
     View,
     /// A parent table whose partition or child the object is. An Allow of the parent covers it.
     Parent,

@@ -108,7 +108,7 @@ impl Refused {
     /// Names only what is to blame: what the client should ask for.
     fn denial(self, access: &Access) -> Denial {
         let columns = self.columns.unwrap_or_else(|| access.columns.clone());
-        Denial { access: Some(Access { columns, ..access.clone() }), missing: self.missing }
+        Denial { access: Some(Box::new(Access { columns, ..access.clone() })), missing: self.missing }
     }
 }
 
@@ -129,7 +129,7 @@ fn decide_opaque(connection: &ConnectionDocument) -> Result<Vec<RuleRef>, Missin
 /// The rules that allow one access, or what is missing.
 fn decide_access(connection: &ConnectionDocument, access: &Access) -> Result<Vec<RuleRef>, Refused> {
     for (policy, rule, sql) in rules_of(connection, RuleVerdict::Deny) {
-        if matches_any_column(sql, access) {
+        if denies(sql, access) {
             let rule_ref = reference(policy, rule);
             return Err(Missing::Rule { rule: rule_ref, message: rule.message.clone() }.into());
         }
@@ -167,10 +167,10 @@ fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Ve
     let mut open = OpenColumns::of(&access.columns);
     let mut matched = false;
     for (policy, rule, sql) in rules_of(connection, RuleVerdict::Allow) {
-        if !matches_object(sql, access) {
+        if !grants(sql, access) {
             continue;
         }
-        if sql.where_required && changes_rows(access.verb) && !access.filtered {
+        if lacks_where(sql, access) {
             unfiltered = Some(reference(policy, rule));
             continue;
         }
@@ -186,8 +186,8 @@ fn allow_directly(connection: &ConnectionDocument, access: &Access) -> Result<Ve
     Err(Refused { missing, columns: if matched { open.left() } else { None } })
 }
 
-const fn changes_rows(verb: Verb) -> bool {
-    matches!(verb, Verb::Update | Verb::Delete)
+const fn lacks_where(rule: &SqlRule, access: &Access) -> bool {
+    rule.where_required && matches!(access.verb, Verb::Update | Verb::Delete) && !access.filtered
 }
 
 /// The part of an access's columns that no rule has allowed yet.
@@ -252,24 +252,57 @@ fn covering_step(connection: &ConnectionDocument, access: &Access) -> Option<Vec
 }
 
 fn covers(rule: &SqlRule, step: &Via, access: &Access) -> bool {
-    match step.kind {
-        ViaKind::View => {
-            rule.verbs.contains(&Verb::Select)
-                && rule.relations.iter().any(|p| p.is_exact() && p.matches(&step.relation))
-        }
-        ViaKind::Parent => {
-            grants_verb(rule, access.verb) && rule.relations.iter().any(|p| p.matches(&step.relation))
-        }
-    }
+    let by_pattern = match step.kind {
+        ViaKind::View => false,
+        ViaKind::Parent => true,
+    };
+    let mut named = rule.relations.iter().filter(|p| by_pattern || p.is_exact());
+    grants_verb(rule, access.verb) && !lacks_where(rule, access) && named.any(|p| p.matches(&step.relation))
 }
 
 fn grants_verb(rule: &SqlRule, verb: Verb) -> bool {
     rule.verbs.iter().any(|granted| verb.included_in(*granted))
 }
 
-/// For a Deny: the object matches, and any column of the access is among the rule's.
-fn matches_any_column(rule: &SqlRule, access: &Access) -> bool {
-    if !matches_object(rule, access) {
+/// For an Allow: verb and object of the access are the rule's.
+fn grants(rule: &SqlRule, access: &Access) -> bool {
+    if !grants_verb(rule, access.verb) {
+        return false;
+    }
+    if unrestricted(rule) {
+        return true;
+    }
+    match &access.object {
+        // The first are about nothing that a rule could list.
+        Object::Session => {
+            matches!(
+                access.verb,
+                Verb::Transaction | Verb::Show | Verb::Cursor | Verb::Discard | Verb::CopyTo
+            ) || speaks_of_session(rule, access.verb)
+        }
+        Object::Unresolved(_) => false,
+        Object::Relation(_)
+        | Object::Function(_)
+        | Object::Setting(_)
+        | Object::Channel(_)
+        | Object::Schema(_) => lists(rule, &access.object),
+    }
+}
+
+/// For a Deny: verb and object are the rule's, and any column of the access is among its columns. What is not known
+/// may be anything.
+fn denies(rule: &SqlRule, access: &Access) -> bool {
+    let of_ancestor = access.ancestors.iter().any(|name| rule.relations.iter().any(|p| p.matches(name)));
+    let object = match &access.object {
+        Object::Session => speaks_of_session(rule, access.verb),
+        Object::Unresolved(_) => true,
+        Object::Relation(_)
+        | Object::Function(_)
+        | Object::Setting(_)
+        | Object::Channel(_)
+        | Object::Schema(_) => lists(rule, &access.object) || of_ancestor,
+    };
+    if !rule.verbs.contains(&access.verb) || !(object || unrestricted(rule)) {
         return false;
     }
     match (&rule.columns, &access.columns) {
@@ -280,22 +313,23 @@ fn matches_any_column(rule: &SqlRule, access: &Access) -> bool {
     }
 }
 
-/// Whether verb and object of the access are the rule's.
-fn matches_object(rule: &SqlRule, access: &Access) -> bool {
-    if !grants_verb(rule, access.verb) {
-        return false;
-    }
-    if unrestricted(rule) {
-        return true;
-    }
-    match &access.object {
+/// Whether a rule over some objects means the session, or the database as a whole, with a verb of its own. `*` means
+/// all verbs on what is listed, and a verb on objects means the whole where it means any object.
+fn speaks_of_session(rule: &SqlRule, verb: Verb) -> bool {
+    let on_objects = matches!(verb, Verb::Grant | Verb::Revoke | Verb::Maintain | Verb::CopyTo);
+    let any = rule.relations.iter().any(crate::RelationPattern::is_any);
+    rule.verbs.len() < Verb::ALL.len() && (any || !on_objects)
+}
+
+/// Whether an object is among those that a rule lists.
+fn lists(rule: &SqlRule, object: &Object) -> bool {
+    match object {
         Object::Relation(name) => rule.relations.iter().any(|pattern| pattern.matches(name)),
         Object::Function(name) => rule.functions.iter().any(|pattern| pattern.matches(name)),
         Object::Setting(name) => rule.settings.iter().any(|pattern| pattern.matches(name)),
         Object::Channel(name) => rule.channels.iter().any(|pattern| pattern.matches(name)),
         Object::Schema(name) => rule.schemas.iter().any(|pattern| pattern.matches(name)),
-        Object::Session => true,
-        Object::Unresolved(_) => false,
+        Object::Session | Object::Unresolved(_) => false,
     }
 }
 

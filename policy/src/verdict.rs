@@ -94,7 +94,7 @@ pub struct Permit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// The access that failed; none when nothing at all is allowed.
-    pub access: Option<Access>,
+    pub access: Option<Box<Access>>,
     /// Why.
     pub missing: Missing,
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use chaperone_policy::{
     Access, Action, Baseline, Caller, Columns, ConnectionDocument, Generation, Matches, NamePattern, Object,
     PolicyDocument, Recording, RelationName, RelationPattern, Request, Rule, RuleVerdict, Scope, SqlRule,
-    TlsDocument, TlsMode, Upstream, UpstreamProtocol, Verb, Verdict, decide,
+    TlsDocument, TlsMode, Upstream, UpstreamProtocol, Verb, Verdict, Via, ViaKind, decide,
 };
 use proptest::{prelude::*, sample::select};
 
@@ -35,11 +35,20 @@ fn access() -> impl Strategy<Value = Access> {
     let names = vec![("public", "a"), ("public", "b"), ("s", "a"), ("pg_catalog", "pg_class")];
     let columns = prop::collection::btree_set(select(vec!["x".to_owned(), "y".to_owned()]), 0..3);
     let verb = select(Verb::ALL.to_vec());
-    (verb, select(names), columns, any::<[bool; 3]>()).prop_map(|(verb, (schema, name), set, flags)| {
-        let columns = if flags[0] { Columns::All } else { Columns::Set(set) };
-        let object = Object::Relation(RelationName::new(schema, name));
-        Access { columns, baseline: flags[1], filtered: flags[2], ..Access::new(verb, object) }
-    })
+    let other =
+        prop::option::weighted(0.3, select(vec![Object::Session, Object::Unresolved("u".to_owned())]));
+    let name = select(names).prop_map(|(schema, name)| RelationName::new(schema, name));
+    let kind = select(vec![ViaKind::View, ViaKind::Parent]);
+    let via = prop::collection::vec((kind, name.clone()), 0..3);
+    let ancestors = prop::collection::vec(name.clone(), 0..2);
+    (verb, (name, other), columns, via, ancestors, any::<[bool; 3]>()).prop_map(
+        |(verb, (name, other), set, via, ancestors, flags)| {
+            let columns = if flags[0] { Columns::All } else { Columns::Set(set) };
+            let via = via.into_iter().map(|(kind, relation)| Via { kind, relation }).collect();
+            let access = Access::new(verb, other.unwrap_or(Object::Relation(name)));
+            Access { columns, via, ancestors, baseline: flags[1], filtered: flags[2], ..access }
+        },
+    )
 }
 
 fn connection(rules: Vec<Rule>) -> ConnectionDocument {
@@ -121,6 +130,40 @@ proptest! {
         let mut both = with_everything(rules);
         both.policies.push(PolicyDocument { name: "ns/q".to_owned(), rules: other, ..both.policies[0].clone() });
         prop_assert!(!denied || !allows(&both, &[access]));
+    }
+
+    #[test]
+    fn what_a_deny_names_is_never_allowed(
+        rules in prop::collection::vec(rule(), 0..6),
+        access in access(),
+    ) {
+        let Object::Relation(name) = &access.object else { return Ok(()) };
+        let names = std::iter::once(name).chain(&access.ancestors);
+        for denied in names {
+            let pattern = RelationPattern::parse(&format!("{}.{}", denied.schema, denied.name)).expect("a pattern");
+            let sql = SqlRule { verbs: BTreeSet::from([access.verb]), relations: vec![pattern], ..SqlRule::default() };
+            let matches = Matches::Sql(sql);
+            let deny = Rule { name: "d".to_owned(), verdict: RuleVerdict::Deny, matches, message: None };
+            let connection = connection(rules.iter().cloned().chain([deny]).collect());
+            prop_assert!(!allows(&connection, std::slice::from_ref(&access)));
+        }
+    }
+
+    #[test]
+    fn a_way_through_something_that_no_rule_names_helps_nothing(
+        rules in prop::collection::vec(rule(), 0..6),
+        access in access(),
+    ) {
+        let elsewhere = RelationName::new("pg_toast", "nowhere");
+        let kinds = [ViaKind::View, ViaKind::Parent];
+        let way = |kind| vec![Via { kind, relation: elsewhere.clone() }];
+        let plain = Access { via: Vec::new(), ..access };
+        let connection = connection(rules);
+        for kind in kinds {
+            let through = Access { via: way(kind), ..plain.clone() };
+            let allowed = allows(&connection, std::slice::from_ref(&plain));
+            prop_assert_eq!(allows(&connection, &[through]), allowed);
+        }
     }
 
     #[test]

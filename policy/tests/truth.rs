@@ -89,6 +89,8 @@ struct CaseAccess {
     #[serde(default)]
     through_parent: Option<String>,
     #[serde(default)]
+    ancestors: Vec<String>,
+    #[serde(default)]
     baseline: bool,
     #[serde(default)]
     filtered: bool,
@@ -172,6 +174,7 @@ impl CaseAccess {
         Access {
             columns,
             via: view.chain(parent).collect(),
+            ancestors: self.ancestors.iter().map(|name| relation(name)).collect(),
             baseline: self.baseline,
             filtered: self.filtered,
             ..Access::new(self.verb, object)

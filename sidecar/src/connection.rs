@@ -2,6 +2,7 @@
 
 mod find;
 mod record;
+mod service;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -36,6 +37,7 @@ use crate::{
     workers::Workers,
 };
 use record::Open;
+use service::Services;
 
 /// How long a client may take until its session begins, without the login upstream.
 const STARTUP: Duration = Duration::from_secs(30);
@@ -73,6 +75,7 @@ struct Shared {
     cancels: Cancels,
     defaults: Defaults,
     catalogs: Catalogs,
+    services: Services,
     slots: Arc<Semaphore>,
 }
 
@@ -88,6 +91,7 @@ impl Connections {
             cancels: Cancels::new(),
             defaults: Defaults::new(),
             catalogs: Catalogs::new(),
+            services: Services::default(),
             slots: Arc::new(Semaphore::new(SESSIONS)),
         };
         Ok(Self { shared: Arc::new(shared), workers: Workers::start(workers)? })
@@ -129,6 +133,12 @@ impl Hand for Connections {
 /// One connection, top to bottom.
 async fn serve(shared: &Shared, stream: Stream, from: SocketAddr, arrival: &Arrival) {
     let current = shared.handles.documents.current();
+    let arrival = &match &current {
+        Some(current) if !find::is_known(&current.document, arrival) => {
+            Box::pin(shared.services.at_virtual_address(&current.document, arrival)).await
+        }
+        Some(_) | None => arrival.clone(),
+    };
     if let Some(current) = current.filter(|current| find::is_opaque(&current.document, arrival)) {
         let passed = pass(shared, stream, (from, arrival), &current.document);
         return match Box::pin(passed).await {

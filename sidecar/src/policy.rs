@@ -16,6 +16,9 @@ use arc_swap::ArcSwapOption;
 use policy::{Document, Generation};
 use tokio::sync::watch;
 
+/// Connections whose callers have a number; beyond it, all get new ones.
+const CLASSES: usize = 1024;
+
 /// Whose sidecar this is. In the cluster the operator says so, from what the API server says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodIdentity {
@@ -62,11 +65,16 @@ pub struct Documents {
 #[derive(Debug)]
 struct Shared {
     current: ArcSwapOption<Current>,
+    /// Counts the documents that came into force: while it stays, so does the document.
+    serial: AtomicU64,
     contact: Contact,
     generation: watch::Sender<Generation>,
     sessions: Mutex<BTreeMap<u64, Generation>>,
     moved: watch::Sender<()>,
-    next_session: AtomicU64,
+    /// Who asks, by Connection: see [`SessionGuard::class`].
+    classes: Mutex<BTreeMap<String, u64>>,
+    /// Sessions and classes are numbered together, so that none is taken for another.
+    next_caller: AtomicU64,
 }
 
 /// When the operator was last heard; milliseconds after `start`, so that reading needs no lock.
@@ -81,8 +89,9 @@ impl Contact {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn silence(&self) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(self.last_millis.load(Ordering::Relaxed)))
+    fn silence(&self, now: Instant) -> Duration {
+        let heard = Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.start).saturating_sub(heard)
     }
 }
 
@@ -100,11 +109,13 @@ impl Documents {
         Self {
             shared: Arc::new(Shared {
                 current: ArcSwapOption::empty(),
+                serial: AtomicU64::new(0),
                 contact,
                 generation: watch::Sender::new(Generation::default()),
                 sessions: Mutex::default(),
                 moved: watch::Sender::new(()),
-                next_session: AtomicU64::new(1),
+                classes: Mutex::default(),
+                next_caller: AtomicU64::new(1),
             }),
         }
     }
@@ -114,8 +125,12 @@ impl Documents {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Current>> {
         let current = self.shared.current.load_full()?;
+        self.is_fresh(&current, Instant::now()).then_some(current)
+    }
+
+    fn is_fresh(&self, current: &Current, now: Instant) -> bool {
         let stale_after = Duration::from_secs(current.document.stale_after_seconds);
-        (self.shared.contact.silence() <= stale_after).then_some(current)
+        self.shared.contact.silence(now) <= stale_after
     }
 
     /// Whether a document was ever received: what readiness means.
@@ -148,6 +163,8 @@ impl Documents {
         let generation = next.generation;
         self.heard();
         self.shared.current.store(Some(Arc::new(next)));
+        // After the document: whoever sees the new number finds the new document.
+        self.shared.serial.fetch_add(1, Ordering::Release);
         self.shared.generation.send_replace(generation);
         Ok(())
     }
@@ -155,11 +172,25 @@ impl Documents {
     /// Registers a live session, which uses the generation that is in force now.
     #[must_use]
     pub fn session(&self) -> SessionGuard {
-        let id = self.shared.next_session.fetch_add(1, Ordering::Relaxed);
+        let id = self.shared.next_caller.fetch_add(1, Ordering::Relaxed);
         let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = *self.shared.generation.borrow();
         sessions.insert(id, generation);
-        SessionGuard { documents: self.clone(), id }
+        SessionGuard { documents: self.clone(), id, held: None }
+    }
+
+    /// The number of those who ask on a Connection. A number is never given to another class.
+    fn class(&self, connection: &str) -> u64 {
+        let mut classes = self.shared.classes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(class) = classes.get(connection) {
+            return *class;
+        }
+        if classes.len() >= CLASSES {
+            classes.clear();
+        }
+        let class = self.shared.next_caller.fetch_add(1, Ordering::Relaxed);
+        classes.insert(connection.to_owned(), class);
+        class
     }
 
     /// Returns once every live session uses `generation` or a newer one.
@@ -189,6 +220,8 @@ impl Documents {
 pub struct SessionGuard {
     documents: Documents,
     id: u64,
+    /// The document that this session decides by, and its serial number.
+    held: Option<(u64, Arc<Current>)>,
 }
 
 impl SessionGuard {
@@ -202,8 +235,43 @@ impl SessionGuard {
         }
     }
 
-    /// This session, as `policy` names callers. Every session is a caller of its own, so that no decision
-    /// is ever carried from one to another.
+    /// Whether another document came into force than the one that this session decides by. Looks at one number.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let serial = self.documents.shared.serial.load(Ordering::Acquire);
+        self.held.as_ref().is_none_or(|(of, _)| *of != serial)
+    }
+
+    /// The document that came into force, if this session is behind.
+    #[must_use]
+    pub fn next(&self) -> Option<(u64, Arc<Current>)> {
+        // Before the document: if that is replaced meanwhile, this number is old and the session is behind again.
+        let serial = self.documents.shared.serial.load(Ordering::Acquire);
+        Some((serial, self.documents.shared.current.load_full()?))
+    }
+
+    /// The session decides by this document from now on.
+    pub fn move_to(&mut self, next: (u64, Arc<Current>)) {
+        self.using(next.1.generation);
+        self.held = Some(next);
+    }
+
+    /// The document that this session decides by; none while it has none, or when the operator has been silent
+    /// for too long at `now`.
+    #[must_use]
+    pub fn held(&self, now: Instant) -> Option<&Arc<Current>> {
+        let (_, current) = self.held.as_ref()?;
+        self.documents.is_fresh(current, now).then_some(current)
+    }
+
+    /// Who asks on a Connection, as `policy` names callers: a decision for one session of a class counts for all
+    /// of them. This process serves one pod, so all its sessions on one Connection are alike.
+    #[must_use]
+    pub fn class(&self, connection: &str) -> policy::Caller {
+        policy::Caller(self.documents.class(connection))
+    }
+
+    /// This session alone, as `policy` names callers.
     #[must_use]
     pub const fn caller(&self) -> policy::Caller {
         policy::Caller(self.id)

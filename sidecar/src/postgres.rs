@@ -11,7 +11,9 @@
 
 pub mod cancel;
 pub mod catalog;
+mod decision;
 mod gate;
+mod known;
 pub mod login;
 mod own;
 mod parser;
@@ -80,6 +82,13 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes to the client.
     pub bytes_out: u64,
+}
+
+impl Outcome {
+    /// Of a session that ended before its first byte.
+    pub(crate) const fn before_anything(reason: EndReason) -> Self {
+        Self { reason, statements: 0, refused: 0, bytes_in: 0, bytes_out: 0 }
+    }
 }
 
 /// Why a session ended.

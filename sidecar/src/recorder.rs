@@ -5,9 +5,12 @@
 //! to the store and frees its room.
 
 mod flush;
+mod line;
 pub mod ship;
 
 use std::{
+    borrow::Cow,
+    cell::RefCell,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -17,11 +20,19 @@ use audit::{Event, PodRef};
 use policy::Durability;
 use tokio::sync::{Notify, watch};
 
-use crate::spool::{Sealed, Spool, SpoolError};
+use crate::spool::{Gathering, Sealed, Spool, SpoolError};
+pub use line::{Head, Tail};
 
 /// The longest statement text in a record, in bytes; the rest is left out and said so. Keeps every record
 /// below the spool's line limit after JSON's escapes.
 const TEXT_LIMIT: usize = 128 * 1024;
+
+thread_local! {
+    /// Where the changing parts of a statement's record are written.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+/// More than this is not kept for the next record, in bytes.
+const SCRATCH_KEPT: usize = 16 * 1024;
 
 /// Why something could not be recorded; the statement is refused then.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +60,7 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Shared {
     spool: Mutex<Spool>,
-    /// Something new waits for the store.
+    /// Something waits for the store, where nothing did before.
     waiting: Notify,
     /// Somebody waits for the store's acknowledgement.
     hurry: Notify,
@@ -82,12 +93,55 @@ impl Recorder {
     /// When there is no room. What the event is about must not happen then.
     pub fn record(&self, event: &Event, durability: Durability) -> Result<Stored, RecorderError> {
         let json = encode(event)?;
-        let number = self.spool().append(now(), &json)?;
-        self.shared.waiting.notify_one();
+        let number = self.append(&[&json])?;
+        Ok(self.stored(number, durability))
+    }
+
+    /// Puts a statement's record into the spool, of which this is head, number, tail and text. None when nothing
+    /// has to be waited for.
+    ///
+    /// # Errors
+    /// When there is no room. Nothing may be forwarded then.
+    pub fn statement(
+        &self,
+        (head, number): (&Head, u64),
+        (tail, text): (&Tail, &str),
+        durability: Durability,
+    ) -> Result<Option<Stored>, RecorderError> {
+        let (before_text, after_text) = tail.parts();
+        let number = SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            line::write_number(scratch, number);
+            let end = scratch.len();
+            if after_text.is_some() {
+                line::write_text(scratch, &shortened(text))?;
+            }
+            let (number, text) = scratch.split_at_checked(end).unwrap_or_default();
+            let appended =
+                self.append(&[head.bytes(), number, before_text, text, after_text.unwrap_or_default()]);
+            scratch.shrink_to(SCRATCH_KEPT);
+            appended
+        })?;
+        Ok((durability != Durability::Process).then(|| self.stored(number, durability)))
+    }
+
+    fn append(&self, event: &[&[u8]]) -> Result<u64, RecorderError> {
+        let time = now();
+        let mut spool = self.spool();
+        let first = spool.used() == 0;
+        let number = spool.append(time, event)?;
+        drop(spool);
+        if first {
+            self.shared.waiting.notify_one();
+        }
+        Ok(number)
+    }
+
+    fn stored(&self, number: u64, durability: Durability) -> Stored {
         if durability == Durability::Store {
             self.shared.hurry.notify_one();
         }
-        Ok(Stored { recorder: self.clone(), number, durability })
+        Stored { recorder: self.clone(), number, durability }
     }
 
     fn spool(&self) -> std::sync::MutexGuard<'_, Spool> {
@@ -100,8 +154,13 @@ impl Recorder {
         self.spool().used()
     }
 
+    /// Makes a batch of what waits; none when nothing does. Whoever records waits for microseconds at most.
     fn seal(&self, pod: &PodRef) -> Result<Option<Sealed>, SpoolError> {
-        self.spool().seal(pod)
+        let mut batch: Gathering = self.spool().begin();
+        while self.spool().gather(&mut batch) {}
+        let Some((sealed, hash)) = batch.seal(pod)? else { return Ok(None) };
+        self.spool().sealed(&batch, hash);
+        Ok(Some(sealed))
     }
 
     fn acknowledge(&self, sequence: u64) {
@@ -150,16 +209,22 @@ impl Stored {
 fn encode(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
     if let Event::Statement(statement) = event
         && let audit::StatementText::Full(text) = &statement.text
-        && text.len() > TEXT_LIMIT
+        && let Cow::Owned(text) = shortened(text)
     {
-        let mut shortened = statement.clone();
-        let cut = text.floor_char_boundary(TEXT_LIMIT);
-        let kept = text.get(..cut).unwrap_or_default();
-        let left_out = text.len() - cut;
-        shortened.text = audit::StatementText::Full(format!("{kept} … ({left_out} more bytes)"));
-        return serde_json::to_vec(&Event::Statement(shortened));
+        let text = audit::StatementText::Full(text);
+        return serde_json::to_vec(&Event::Statement(audit::Statement { text, ..statement.clone() }));
     }
     serde_json::to_vec(event)
+}
+
+/// A text as it is recorded.
+fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_LIMIT {
+        return Cow::Borrowed(text);
+    }
+    let kept = text.get(..text.floor_char_boundary(TEXT_LIMIT)).unwrap_or_default();
+    let left_out = text.len() - kept.len();
+    Cow::Owned(format!("{kept} … ({left_out} more bytes)"))
 }
 
 /// Microseconds since 1970.

@@ -34,8 +34,10 @@ const SKIP: u32 = u32::MAX;
 pub const LINE_LIMIT: usize = 1024 * 1024;
 /// The smallest spool, in bytes.
 pub const SIZE_MIN: usize = 4 * LINE_LIMIT;
-/// How many bytes of records one batch holds at most.
-const BATCH_LIMIT: u64 = 2 * LINE_LIMIT as u64;
+/// How many bytes of records one batch holds at most, up to one more record.
+const BATCH_LIMIT: u64 = LINE_LIMIT as u64;
+/// How many bytes of records are gathered for a batch before whoever appends gets a turn.
+const GATHER_LIMIT: u64 = 64 * 1024;
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,38 @@ pub struct Sealed {
     pub sequence: u64,
     /// The number after its last record.
     pub next_number: u64,
+}
+
+/// A batch that is being made of what waits.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    chain: Uuid,
+    from: Position,
+    /// The number after its last record, when that is settled.
+    until: Option<u64>,
+    at: Position,
+    lines: Vec<u8>,
+}
+
+impl Gathering {
+    fn wants_more(&self) -> bool {
+        self.until.map_or(self.at.offset - self.from.offset < BATCH_LIMIT, |until| self.at.number < until)
+    }
+
+    /// Seals it; none when nothing waits. Takes milliseconds, and needs nothing of the spool.
+    ///
+    /// # Errors
+    /// When the header cannot be written.
+    pub(crate) fn seal(&self, pod: &PodRef) -> Result<Option<(Sealed, Hash)>, SpoolError> {
+        let Self { chain, from, at, lines, until: _ } = self;
+        if at.number == from.number {
+            return Ok(None);
+        }
+        let records = at.number - from.number;
+        let header: BatchHeader = Batch::header(*chain, pod.clone(), from.batch, from.hash, records);
+        let (bytes, hash) = Batch::seal(&header, lines)?;
+        Ok(Some((Sealed { bytes, sequence: from.batch, next_number: at.number }, hash)))
+    }
 }
 
 impl Spool {
@@ -166,29 +200,42 @@ impl Spool {
         RING_START + usize::try_from(offset % self.ring()).unwrap_or_default()
     }
 
-    /// Writes one record; `event` is its JSON. Returns the record's number.
+    /// Writes one record; `event` is its JSON, in parts. Returns the record's number.
     ///
     /// # Errors
     /// When there is no room, or the record is too long. Nothing is written then.
-    pub fn append(&mut self, time: u64, event: &[u8]) -> Result<u64, SpoolError> {
+    pub fn append(&mut self, time: u64, event: &[&[u8]]) -> Result<u64, SpoolError> {
         let number = self.head.number;
-        let mut line = Vec::with_capacity(event.len() + 64);
-        line.extend_from_slice(format!("{{\"number\":{number},\"time\":{time},\"event\":").as_bytes());
-        line.extend_from_slice(event);
-        line.extend_from_slice(b"}\n");
-        if line.len() > LINE_LIMIT {
-            return Err(SpoolError::TooLong(line.len()));
+        let (mut in_order, mut at_time) = (Decimal::default(), Decimal::default());
+        let before = [
+            b"{\"number\":".as_slice(),
+            in_order.write(number),
+            b",\"time\":".as_slice(),
+            at_time.write(time),
+            b",\"event\":".as_slice(),
+        ];
+        let parts = || before.iter().chain(event).copied().chain([b"}\n".as_slice()]);
+        let length: usize = parts().map(<[u8]>::len).sum();
+        if length > LINE_LIMIT {
+            return Err(SpoolError::TooLong(length));
         }
-        let at = self.place(line.len())?;
+        let at = self.place(length)?;
         let start = self.physical(at.offset);
         let number_bytes = number.to_le_bytes();
-        let length = u32::try_from(line.len()).unwrap_or(SKIP);
-        self.mapping.put(start + ENTRY_HEAD, &line);
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&number_bytes);
+        let mut to = start + ENTRY_HEAD;
+        for part in parts() {
+            hasher.update(part);
+            self.mapping.put(to, part);
+            to += part.len();
+        }
         self.mapping.put(start + 8, &number_bytes);
-        self.mapping.put(start + 4, &checksum(&number_bytes, &line).to_le_bytes());
+        self.mapping.put(start + 4, &hasher.finalize().to_le_bytes());
         // Last, so that a torn entry is not one.
-        self.mapping.put(start, &length.to_le_bytes());
-        self.head = Position { offset: at.offset + entry_size(line.len()), number: number + 1, ..at };
+        let length_bytes = u32::try_from(length).unwrap_or(SKIP).to_le_bytes();
+        self.mapping.put(start, &length_bytes);
+        self.head = Position { offset: at.offset + entry_size(length), number: number + 1, ..at };
         Ok(number)
     }
 
@@ -207,39 +254,54 @@ impl Spool {
         Ok(Position { offset: self.head.offset + skip, ..self.head })
     }
 
-    /// Seals what waits, or what was sealed before and not acknowledged yet: then the bytes are the same
-    /// as before, also after a restart. None when nothing waits.
-    ///
-    /// # Errors
-    /// When the header cannot be written.
-    pub fn seal(&mut self, pod: &PodRef) -> Result<Option<Sealed>, SpoolError> {
+    /// Begins a batch: of what waits, or of what was sealed before and not acknowledged yet. The bytes of the
+    /// latter are the same as before, also after a restart.
+    pub(crate) fn begin(&self) -> Gathering {
         let from = self.slot.acknowledged;
         let until = self.slot.sealed.map(|sealed| sealed.number);
-        let mut lines = Vec::new();
-        let mut at = from;
-        while until.map_or(at.offset - from.offset < BATCH_LIMIT, |until| at.number < until) {
-            let Some((line, next)) = self.entry(at).filter(|_| at.number < self.head.number) else { break };
-            lines.extend_from_slice(line);
-            at = next;
+        Gathering { chain: self.slot.chain, from, until, at: from, lines: Vec::new() }
+    }
+
+    /// Takes some records into the batch; false when it has all that it gets.
+    pub(crate) fn gather(&self, batch: &mut Gathering) -> bool {
+        let pause = batch.at.offset + GATHER_LIMIT;
+        while batch.wants_more() {
+            if batch.at.offset >= pause {
+                return true;
+            }
+            let entry = self.entry(batch.at).filter(|_| batch.at.number < self.head.number);
+            let Some((line, next)) = entry else { return false };
+            batch.lines.extend_from_slice(line);
+            batch.at = next;
         }
-        if at.number == from.number {
-            return Ok(None);
-        }
-        let header: BatchHeader =
-            Batch::header(self.slot.chain, pod.clone(), from.batch, from.hash, at.number - from.number);
-        let (bytes, hash) = Batch::seal(&header, &lines)?;
-        self.slot.sealed = Some(Position { batch: from.batch + 1, hash, ..at });
+        false
+    }
+
+    /// Remembers a batch as sealed: until it is acknowledged, no other one is made.
+    pub(crate) fn sealed(&mut self, batch: &Gathering, hash: Hash) {
+        self.slot.sealed = Some(Position { batch: batch.from.batch + 1, hash, ..batch.at });
         self.slot.write(&mut self.mapping);
-        Ok(Some(Sealed { bytes, sequence: from.batch, next_number: at.number }))
     }
 
     /// The store has the batch of that number: its room is free again. Any other number changes nothing.
     pub fn acknowledge(&mut self, sequence: u64) {
         let fits = self.slot.acknowledged.batch == sequence;
         if let Some(sealed) = self.slot.sealed.filter(|_| fits) {
+            self.release(self.slot.acknowledged.offset, sealed.offset);
             self.slot.acknowledged = sealed;
             self.slot.sealed = None;
             self.slot.write(&mut self.mapping);
+        }
+    }
+
+    /// What is acknowledged need not stay in this process's memory; the file keeps it.
+    fn release(&self, from: u64, until: u64) {
+        let (start, end) = (self.physical(from), self.physical(until));
+        if start <= end && until - from < self.ring() {
+            self.mapping.release(start, end);
+        } else {
+            self.mapping.release(start, self.mapping.len());
+            self.mapping.release(RING_START, end);
         }
     }
 
@@ -265,6 +327,25 @@ fn checksum(number: &[u8], line: &[u8]) -> u32 {
     hasher.update(number);
     hasher.update(line);
     hasher.finalize()
+}
+
+/// A number in decimal digits, without allocating.
+#[derive(Default)]
+struct Decimal([u8; 20]);
+
+impl Decimal {
+    fn write(&mut self, mut number: u64) -> &[u8] {
+        let mut at = self.0.len();
+        for place in self.0.iter_mut().rev() {
+            *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            at -= 1;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.0.get(at..).unwrap_or_default()
+    }
 }
 
 /// Entries begin at multiples of eight bytes.

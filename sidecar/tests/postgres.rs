@@ -4,5 +4,15 @@
 
 #[path = "postgres/cases.rs"]
 mod cases;
+#[path = "postgres/login.rs"]
+mod login;
+#[path = "postgres/raw.rs"]
+mod raw;
+#[path = "postgres/server.rs"]
+mod server;
+#[path = "postgres/startup.rs"]
+mod startup;
 #[path = "postgres/support.rs"]
 mod support;
+#[path = "postgres/tls.rs"]
+mod tls;

@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod dml;
 mod expression;
+mod figure;
 mod found;
 mod from;
 mod functions;

@@ -99,6 +99,28 @@ impl<'a> Tokens<'a> {
         self.at = self.text.len();
     }
 
+    /// Whether a string goes on after its closing quote: behind a line's end, with backslashes as before. Moves to
+    /// the quote if so.
+    fn is_continued(&mut self) -> bool {
+        let end = self.at;
+        let mut lines = 0;
+        loop {
+            match (self.peek(0), self.peek(1)) {
+                (b' ' | b'\t' | 0x0b | 0x0c, _) => self.at += 1,
+                (b'\n' | b'\r', _) => {
+                    lines += 1;
+                    self.at += 1;
+                }
+                (b'-', b'-') => self.skip_while(|b| !matches!(b, b'\n' | b'\r')),
+                (b'\'', _) if lines > 0 => return true,
+                _ => {
+                    self.at = end;
+                    return false;
+                }
+            }
+        }
+    }
+
     fn skip_while(&mut self, wanted: impl Fn(u8) -> bool) {
         while self.at < self.text.len() && wanted(self.peek(0)) {
             self.at += 1;
@@ -140,6 +162,9 @@ impl<'a> Tokens<'a> {
             (b'e' | b'E', b'\'', _) => {
                 self.at += 1;
                 self.skip_quoted(b'\'', true);
+                while self.is_continued() {
+                    self.skip_quoted(b'\'', true);
+                }
                 return Kind::Constant;
             }
             (b'b' | b'B' | b'x' | b'X' | b'n' | b'N', b'\'', _) => {
@@ -317,6 +342,8 @@ mod tests {
             ["a", "+-", "1", "<>", "1.5e-3", "\"q\"\"q\"", "U&\"x\""]
         );
         assert_eq!(words("'open"), ["'open"]);
+        assert_eq!(words("E'a' \n'\\'(' ("), ["E'a' \n'\\'('", "("]);
+        assert_eq!(words("E'a' -- b\n\t'\\'' E'a' 'b\\' /* c */"), ["E'a' -- b\n\t'\\''", "E'a'", "'b\\'"]);
     }
 
     #[test]

@@ -70,13 +70,29 @@ pub struct Prediction {
     pub session: SessionNames,
     /// What became uncertain.
     pub doubt: Doubt,
+    /// The end of the transaction brings back a search path that is not known.
+    reverts: bool,
+    /// Another role may be in force than the one before the string.
+    other_role: bool,
 }
 
 impl Prediction {
     /// The state before the first statement of a string.
     #[must_use]
     pub fn new(search_path: &[String], session: &SessionNames) -> Self {
-        Self { search_path: search_path.to_vec(), session: session.clone(), doubt: Doubt::default() }
+        Self {
+            search_path: search_path.to_vec(),
+            session: session.clone(),
+            doubt: Doubt::default(),
+            reverts: false,
+            other_role: false,
+        }
+    }
+
+    /// With a transaction under way that may have changed the search path: its end may change it back.
+    #[must_use]
+    pub fn reverting(self, reverts: bool) -> Self {
+        Self { reverts, ..self }
     }
 
     /// The scope for the next statement; everything else is taken from `scope`.
@@ -94,18 +110,28 @@ impl Prediction {
 
     fn apply_one(&mut self, effect: &Effect, facts: &Arc<Facts>, user: &str, temp_schema: Option<&str>) {
         match effect {
-            Effect::Set { name, value, .. } if name == "search_path" => match value {
-                Some(schemas) => self.search_path_set(schemas, user, temp_schema),
-                None => self.doubt.names = true,
-            },
-            Effect::Rollback { .. }
-            | Effect::RollbackTo(_)
-            | Effect::ResetAll
-            | Effect::SearchPathMayChange => {
-                self.doubt.names = true;
+            Effect::Set { name, value, local } if name == "search_path" => {
+                self.reverts = *local;
+                match value {
+                    Some(schemas) => self.search_path_set(schemas, user, temp_schema),
+                    None => self.lose_path(),
+                }
+            }
+            // In a failed transaction it is a ROLLBACK.
+            Effect::Commit { .. } | Effect::PrepareTransaction => {
+                if std::mem::take(&mut self.reverts) {
+                    self.lose_path();
+                }
+            }
+            Effect::Rollback { .. } | Effect::RollbackTo(_) | Effect::ResetAll | Effect::Role => {
+                self.lose_path();
+            }
+            Effect::SearchPathMayChange => {
+                self.lose_path();
+                self.reverts = true;
             }
             Effect::DiscardAll => {
-                self.doubt.names = true;
+                self.lose_path();
                 self.session = SessionNames::default();
             }
             Effect::Prepare { name, statement, types } => {
@@ -125,20 +151,23 @@ impl Prediction {
             Effect::CloseCursor(None) => self.session.cursors.clear(),
             Effect::Ddl | Effect::TempDdl | Effect::DiscardTemp => self.doubt.catalog = true,
             Effect::Begin
-            | Effect::Commit { .. }
             | Effect::Savepoint(_)
             | Effect::Release(_)
-            | Effect::PrepareTransaction
             | Effect::Set { .. }
             | Effect::Execute { .. }
             | Effect::Fetch(_)
             | Effect::Listen(_)
             | Effect::Unlisten(_)
-            | Effect::Role
             | Effect::CopyIn
             | Effect::CopyOut
             | Effect::Isolation { .. } => {}
         }
+    }
+
+    /// Only the server knows the search path now, and whose it is.
+    const fn lose_path(&mut self) {
+        self.doubt.names = true;
+        self.other_role = true;
     }
 
     fn search_path_set(&mut self, schemas: &[String], user: &str, temp_schema: Option<&str>) {
@@ -164,6 +193,6 @@ impl Prediction {
         }
         self.search_path = path;
         self.doubt.path = true;
-        self.doubt.names = false;
+        self.doubt.names = self.other_role && schemas.iter().any(|schema| schema == "$user");
     }
 }

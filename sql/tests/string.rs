@@ -74,9 +74,59 @@ fn earlier_statements_of_a_string_change_what_later_ones_mean() {
     );
     assert_eq!(last(session, "DEALLOCATE ALL; EXECUTE p"), Err(Reason::NoSuchName));
     assert_eq!(
-        last(session, "SELECT set_config('search_path', 'vault', false); SELECT id FROM secrets"),
+        last(session, "BEGIN; SET search_path = vault; COMMIT; SELECT id FROM secrets"),
         lines(&["Select vault.secrets.id"])
     );
+}
+
+#[test]
+fn a_search_path_that_may_not_be_set_is_not_believed() {
+    let server = server::Server::start();
+    server.script(include_str!("cases/schema.sql"));
+    server.script("CREATE TABLE public.secrets (id int)");
+    let mut session = server.connect();
+    session.run("SET search_path = vault, shop");
+    let session = &mut session;
+    let sets = "SELECT set_config('search_path', 'public', false)";
+    for hides in [
+        // Nothing runs at PREPARE, at DECLARE, or where there are no rows.
+        format!("PREPARE p AS {sets}"),
+        format!("BEGIN; DECLARE c CURSOR FOR {sets}"),
+        format!("{sets} WHERE false"),
+        "BEGIN; SET LOCAL search_path = public; COMMIT".to_owned(),
+        "SET LOCAL search_path = public; PREPARE TRANSACTION 'x'".to_owned(),
+        "SET ROLE other; SET search_path = \"$user\"".to_owned(),
+        format!("DECLARE c CURSOR FOR {sets}; SET search_path = vault; FETCH c"),
+    ] {
+        let seen = last(session, &format!("{hides}; SELECT id FROM secrets"));
+        let right = Ok(vec!["Select vault.secrets.id".to_owned()]);
+        assert!(seen == Err(Reason::Doubt) || seen == right, "{hides}: {seen:?}");
+    }
+    // A name in a path is cut like any other, and keeps its case where it is quoted or not plain.
+    let long = "ä".repeat(40);
+    session.run(&format!("CREATE SCHEMA {long}; CREATE TABLE {long}.cut (id int)"));
+    let cut = last(session, &format!("SET search_path = '{long}'; SELECT id FROM cut"));
+    assert_eq!(cut, Ok(vec![format!("Select {}.cut.id", "ä".repeat(31))]));
+}
+
+#[test]
+fn what_a_transaction_brings_back_is_not_believed() {
+    let server = server::Server::start();
+    server.script(include_str!("cases/schema.sql"));
+    let mut session = server.connect();
+    let path = session.search_path();
+    for (reverts, sql) in [(true, "COMMIT"), (true, "ROLLBACK"), (false, "ROLLBACK")] {
+        let mut prediction = Prediction::new(&path, &session.names).reverting(reverts);
+        let syntax = chaperone_sql::parse(sql).unwrap();
+        let facts = session.facts(syntax.statements.first().unwrap(), Default::default()).unwrap();
+        prediction.apply(&Arc::new(facts), "postgres", None);
+        assert!(prediction.doubt.names, "{sql}");
+    }
+    let mut prediction = Prediction::new(&path, &session.names);
+    let syntax = chaperone_sql::parse("COMMIT").unwrap();
+    let facts = session.facts(syntax.statements.first().unwrap(), Default::default()).unwrap();
+    prediction.apply(&Arc::new(facts), "postgres", None);
+    assert!(!prediction.doubt.names, "nothing was changed that could come back");
 }
 
 #[test]

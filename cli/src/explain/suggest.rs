@@ -38,7 +38,7 @@ pub(super) fn suggest(statements: &[Vec<Decision>]) -> Suggestion {
             ),
             Missing::Allow | Missing::AnyAllow => {
                 // Only what is to blame, where that is known.
-                let access = denial.access.as_ref().unwrap_or(&decision.access);
+                let access = denial.access.as_deref().unwrap_or(&decision.access);
                 want(access, &mut wanted)
             }
         };

@@ -34,6 +34,7 @@ pub(super) fn serve(
         caller,
         requests,
         roots: sources.roots.clone(),
+        told: None,
         outbox,
         held: Vec::new(),
         metrics: metrics.clone(),
@@ -61,6 +62,8 @@ struct Line {
     subscription: Subscription,
     requests: Streaming<WatchRequest>,
     roots: watch::Receiver<Arc<str>>,
+    /// The roots that the sidecar was sent.
+    told: Option<Arc<str>>,
     outbox: mpsc::Sender<Result<WatchResponse, Status>>,
     /// The digest of the class document that the sidecar holds.
     held: Vec<u8>,
@@ -69,7 +72,7 @@ struct Line {
 
 /// What a sidecar's stream waited for.
 enum Next {
-    /// Another target or other roots are to be sent.
+    /// Another target is to be sent.
     Send,
     /// The sidecar has closed it.
     Closed,
@@ -82,9 +85,8 @@ impl Line {
             return Err(Status::invalid_argument("the first message must be a Hello"));
         };
         self.held = hello.held_digest;
-        self.roots.mark_changed();
+        self.send_roots().await?;
         loop {
-            self.send_roots().await?;
             match self.subscription.current() {
                 Target::Unknown => {}
                 Target::Assigned(facts, assigned) => self.send_target(&facts, &assigned).await?,
@@ -103,10 +105,7 @@ impl Line {
             tokio::select! {
                 () = self.subscription.changed() => return Ok(Next::Send),
                 // Their keeper lives as long as the operator.
-                Ok(()) = self.roots.changed() => {
-                    self.roots.mark_changed();
-                    return Ok(Next::Send);
-                }
+                Ok(()) = self.roots.changed() => self.send_roots().await?,
                 request = self.requests.message() => {
                     let Some(request) = request? else { return Ok(Next::Closed) };
                     self.acknowledge(request)?;
@@ -128,11 +127,13 @@ impl Line {
 
     /// A sidecar knows the roots of its pod's admission; those of today may be others.
     async fn send_roots(&mut self) -> Result<(), Status> {
-        if !self.roots.has_changed().unwrap_or_default() {
+        let roots = Arc::clone(&self.roots.borrow_and_update());
+        if self.told.as_ref() == Some(&roots) {
             return Ok(());
         }
-        let pem = self.roots.borrow_and_update().as_bytes().to_vec();
-        self.send(watch_response::Kind::Roots(Roots { pem })).await
+        self.send(watch_response::Kind::Roots(Roots { pem: roots.as_bytes().to_vec() })).await?;
+        self.told = Some(roots);
+        Ok(())
     }
 
     async fn send_target(&mut self, facts: &PodFacts, assigned: &Assigned) -> Result<(), Status> {

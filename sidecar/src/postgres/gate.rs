@@ -10,16 +10,20 @@
 mod copy;
 mod effects;
 mod extended;
+mod quick;
 mod read;
 mod record;
 mod resolve;
 mod scope;
 mod simple;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{sync::Arc, time::Instant};
 
 use audit::StatementKind;
-use policy::{Access, Action, Allow, Permit, Protocol, Request, Scope, Verdict, decide};
+use policy::{
+    Access, Action, Allow, Caller, ConnectionDocument, Permit, Protocol, Recording, Request, Scope, Verdict,
+    decide,
+};
 use uuid::Uuid;
 use wire::{
     Frame,
@@ -29,6 +33,7 @@ use wire::{
 use super::{
     CancelGate, EndReason,
     catalog::{Catalogs, SharedCatalog},
+    decision::Decision,
     login::{Another, ServerVersion},
     own::Own,
     refusal::Refusal,
@@ -39,14 +44,11 @@ use super::{
 };
 use crate::{
     cleared::Cleared,
-    policy::{Current, Documents, SessionGuard},
-    recorder::Recorder,
+    policy::{Current, SessionGuard},
+    recorder::{Head, Recorder},
 };
-use resolve::Kept;
+use quick::Permits;
 use scope::SessionScope;
-
-/// Statements whose decisions one session remembers.
-const KEPT: usize = 512;
 
 /// What the gate knows of the session from its beginning.
 #[derive(Debug)]
@@ -57,7 +59,6 @@ pub(super) struct About {
     /// The upstream's role.
     pub(super) role: String,
     pub(super) version: ServerVersion,
-    pub(super) documents: Documents,
     pub(super) guard: SessionGuard,
     pub(super) recorder: Recorder,
     pub(super) cancel: CancelGate,
@@ -78,12 +79,20 @@ pub(super) struct Gate<'a> {
     shared: &'a Shared,
     writer: UpstreamWriter,
     about: About,
+    caller: Caller,
+    /// What every record of a statement begins with.
+    head: Head,
     version: sql::builtins::Version,
     catalog: SharedCatalog,
     /// Instead of the shared one, while this session has changes that nobody else sees.
     private: Option<SharedCatalog>,
     scope: SessionScope,
-    kept: HashMap<usize, Kept>,
+    /// When the client was last heard: what is older than something is looked at by this.
+    now: Instant,
+    /// What the document that this session decides by says about recording.
+    recording: Recording,
+    /// Decisions about frames without a statement, by the same document.
+    permits: Permits,
     /// What the session's present state rests on: settings, LISTEN, cursors, temporary objects.
     rests_on: Vec<Access>,
     counted: Counted,
@@ -115,22 +124,39 @@ impl From<End> for Stop {
 }
 
 impl<'a> Gate<'a> {
-    pub(super) fn new(shared: &'a Shared, writer: UpstreamWriter, about: About) -> Self {
+    pub(super) fn new(shared: &'a Shared, writer: UpstreamWriter, about: About) -> Result<Self, End> {
         let version = scope::version(about.version);
         let catalog = about.catalogs.of(&about.connection, &about.database, &about.role, version);
-        Self {
+        Ok(Self {
             shared,
             writer,
+            caller: about.guard.class(&about.connection),
+            head: Head::new(about.session).map_err(|_| End::silent(EndReason::Internal))?,
             version,
             catalog,
             private: None,
             scope: SessionScope::default(),
-            kept: HashMap::new(),
+            now: Instant::now(),
+            recording: Recording::default(),
+            permits: Permits::default(),
             rests_on: Vec::new(),
             counted: Counted::default(),
             open_exchange: false,
             about,
-        }
+        })
+    }
+
+    /// The client was heard: a cancel that comes now is meant for what it sent.
+    pub(super) fn heard(&mut self) {
+        self.now = Instant::now();
+        self.about.cancel.deciding();
+    }
+
+    /// Everything that the client sent is decided: writes what is gathered.
+    pub(super) async fn rest(&mut self) -> Result<(), End> {
+        self.flush().await?;
+        self.about.cancel.decided();
+        Ok(())
     }
 
     /// The way to the upstream, for its last message.
@@ -161,15 +187,23 @@ impl<'a> Gate<'a> {
 
     /// One frame of the client. An end is returned when the client says goodbye.
     pub(super) async fn frame(&mut self, frame: Frame) -> Result<Option<End>, End> {
+        let end = match self.quick(frame)? {
+            None => None,
+            Some(frame) => Box::pin(self.thorough(frame)).await?,
+        };
+        if self.writer.is_full() {
+            self.flush().await?;
+        }
+        Ok(end)
+    }
+
+    /// One frame for which something must be found out, or waited for.
+    async fn thorough(&mut self, frame: Frame) -> Result<Option<End>, End> {
         if self.shared.lock().queue.len() >= OUTSTANDING {
             self.flush().await?;
             self.shared.until(|state| state.queue.len() < OUTSTANDING / 2).await;
         }
-        let done = Box::pin(self.dispatch(frame)).await;
-        if self.writer.is_full() {
-            self.flush().await?;
-        }
-        match done {
+        match self.dispatch(frame).await {
             Ok(end) => Ok(end),
             Err(Stop::End(end)) => Err(end),
             // What was to be told has been told where it was found out.
@@ -220,14 +254,19 @@ impl<'a> Gate<'a> {
 
     /// The document in force. What the session rests on is decided anew when it is another one.
     fn current(&mut self) -> Result<Arc<Current>, Stop> {
-        let current = self.about.documents.current().ok_or_else(Refusal::no_policy)?;
-        self.about.guard.using(current.generation);
-        Ok(current)
+        self.now = Instant::now();
+        self.policy_changed()?;
+        let current = self.about.guard.held(self.now).ok_or_else(Refusal::no_policy)?;
+        Ok(Arc::clone(current))
     }
 
-    /// Another document came into force: the session goes on only if its present state is still allowed.
+    /// If another document came into force: the session goes on by it, and only if its present state is still
+    /// allowed.
     pub(super) fn policy_changed(&mut self) -> Result<(), End> {
-        let Some(current) = self.about.documents.current() else { return Ok(()) };
+        if !self.about.guard.is_behind() {
+            return Ok(());
+        }
+        let Some(next) = self.about.guard.next() else { return Ok(()) };
         let gone = || {
             End::telling(
                 EndReason::PolicyChanged,
@@ -235,11 +274,11 @@ impl<'a> Gate<'a> {
                 "terminating connection: the Connection is no longer there",
             )
         };
-        let connection = current.document.connection(&self.about.connection).ok_or_else(gone)?;
+        let connection = next.1.document.connection(&self.about.connection).ok_or_else(gone)?;
         let request = Request {
-            generation: current.generation,
+            generation: next.1.generation,
             scope: Scope::default(),
-            caller: self.about.guard.caller(),
+            caller: self.caller,
             action: Action::Statement(&self.rests_on),
         };
         if let (false, Verdict::Deny(denial)) = (self.rests_on.is_empty(), decide(connection, &request)) {
@@ -247,8 +286,16 @@ impl<'a> Gate<'a> {
                 format!("terminating connection: the policy no longer allows its state: {}", denial.detail());
             return Err(End::telling(EndReason::PolicyChanged, "57P01", message));
         }
-        self.about.guard.using(current.generation);
+        self.recording = connection.recording();
+        self.permits = Permits::default();
+        self.about.guard.move_to(next);
         Ok(())
+    }
+
+    /// This session's Connection as a document has it.
+    fn connection<'d>(&self, current: &'d Current) -> Result<&'d ConnectionDocument, Refusal> {
+        let connection = current.document.connection(&self.about.connection);
+        connection.ok_or_else(|| Refusal::new("57P03", "the Connection is no longer there"))
     }
 
     /// Decides accesses; a refusal names what is missing.
@@ -259,16 +306,9 @@ impl<'a> Gate<'a> {
         scope: Scope,
         text: &str,
     ) -> Result<Allow, Refusal> {
-        let connection = current.document.connection(&self.about.connection);
-        let connection =
-            connection.ok_or_else(|| Refusal::new("57P03", "the Connection is no longer there"))?;
-        let request = Request {
-            generation: current.generation,
-            scope,
-            caller: self.about.guard.caller(),
-            action: Action::Statement(accesses),
-        };
-        match decide(connection, &request) {
+        let action = Action::Statement(accesses);
+        let request = Request { generation: current.generation, scope, caller: self.caller, action };
+        match decide(self.connection(current)?, &request) {
             Verdict::Allow(allow) => Ok(allow),
             Verdict::Deny(denial) => Err(Refusal::denied(&denial, &self.about.connection, text)),
         }
@@ -277,24 +317,28 @@ impl<'a> Gate<'a> {
     /// A permit for a frame without a statement of its own.
     fn protocol(&mut self, protocol: Protocol) -> Result<Permit, Stop> {
         let current = self.current()?;
-        let missing = || Refusal::new("57P03", "the Connection is no longer there");
-        let connection = current.document.connection(&self.about.connection).ok_or_else(missing)?;
-        let caller = self.about.guard.caller();
-        let scope = Scope::default();
-        let action = Action::Protocol(protocol);
-        let request = Request { generation: current.generation, scope, caller, action };
-        match decide(connection, &request) {
+        let (generation, scope, caller) = (current.generation, Scope::default(), self.caller);
+        if let Some(permit) = self.permits.permit(protocol, generation, caller) {
+            return Ok(permit);
+        }
+        let request = Request { generation, scope, caller, action: Action::Protocol(protocol) };
+        match decide(self.connection(&current)?, &request) {
             Verdict::Allow(allow) => {
-                allow.permit(current.generation, scope, caller).ok_or_else(|| Refusal::no_policy().into())
+                let permit = allow.permit(generation, scope, caller);
+                self.permits.keep(protocol, allow);
+                permit.ok_or_else(|| Refusal::no_policy().into())
             }
             Verdict::Deny(denial) => Err(Refusal::denied(&denial, &self.about.connection, "").into()),
         }
     }
 
     /// A permit for one use of a decision, if it still holds.
-    fn permit(&self, allow: &Allow, scope: Scope) -> Option<Permit> {
-        let current = self.about.documents.current()?;
-        allow.permit(current.generation, scope, self.about.guard.caller())
+    fn permit(&self, decision: &Decision) -> Option<Permit> {
+        if self.about.guard.is_behind() {
+            return None;
+        }
+        let current = self.about.guard.held(self.now)?;
+        decision.permit(current.generation, self.caller)
     }
 
     /// Sends a message of ours that fails, in place of a refused frame.
@@ -324,7 +368,7 @@ impl<'a> Gate<'a> {
         &mut self,
         kind: Kind,
         statement: StatementKind,
-        text: &Arc<str>,
+        text: &str,
         refusal: &Refusal,
     ) -> Result<(), Stop> {
         let unrecorded = self.record_refusal(statement, text, refusal).err();

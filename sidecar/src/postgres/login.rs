@@ -241,3 +241,6 @@ fn refused(frame: &Frame) -> Option<LoginError> {
     let Ok(Message::ErrorResponse(fields)) = Message::decode(frame) else { return None };
     Some(LoginError::Refused { sqlstate: fields.sqlstate().map(str::to_owned) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,13 @@
 
 mod client;
 pub(super) mod queue;
+mod quiet;
+mod scratch;
 mod server;
 mod state;
 mod writer;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{io::AsyncWriteExt, time::timeout};
 
@@ -23,6 +25,7 @@ pub(super) use writer::UpstreamWriter;
 
 use super::{EndReason, Outcome, Session, gate::Gate, own::Own, refusal::Refusal};
 use client::ClientSide;
+use quiet::Quiet;
 use server::ServerSide;
 
 /// How long the last words may take, in either direction.
@@ -58,7 +61,8 @@ pub async fn run(session: Session) -> Outcome {
     let shared = Shared::default();
     let (client_reader, mut client_writer) = client.split();
     let (server_reader, server_writer) = upstream.stream.split();
-    let mut gate = Gate::new(
+    let answers = session.cancel.answers();
+    let gate = Gate::new(
         &shared,
         UpstreamWriter::new(server_writer),
         super::gate::About {
@@ -67,7 +71,6 @@ pub async fn run(session: Session) -> Outcome {
             database: session.database,
             role: upstream.user,
             version: upstream.version,
-            documents: documents.clone(),
             guard,
             recorder: session.recorder,
             cancel: session.cancel,
@@ -75,11 +78,18 @@ pub async fn run(session: Session) -> Outcome {
             catalogs: session.catalogs,
         },
     );
+    let Ok(mut gate) = gate else { return Outcome::before_anything(EndReason::Internal) };
     let mut client_side = ClientSide::new(client_reader, client_buffer, &documents, shutdown);
-    let mut server_side = ServerSide::new(server_reader, upstream.buffer, &shared);
-    let end = tokio::select! {
-        end = client_side.run(&mut gate) => end,
-        end = server_side.run(&mut client_writer) => end,
+    let mut server_side = ServerSide::new(server_reader, upstream.buffer, &shared, answers);
+    let end = {
+        let (from_client, from_server) =
+            (pin!(client_side.run(&mut gate)), pin!(server_side.run(&mut client_writer)));
+        let (mut from_client, mut from_server) = (Quiet::new(from_client), Quiet::new(from_server));
+        tokio::select! {
+            biased;
+            end = &mut from_server => end,
+            end = &mut from_client => end,
+        }
     };
     let told = async {
         if let Some(told) = &end.told {

@@ -34,7 +34,7 @@ pub use error::StartupError;
 pub use wanted::Wanted;
 
 /// How many packets a client may send before its session: both requests for encryption, and the start.
-const PACKETS: usize = 4;
+pub(crate) const PACKETS: usize = 4;
 
 /// A client before its session.
 #[derive(Debug)]

@@ -12,6 +12,8 @@ use crate::spool::Sealed;
 const GATHER: Duration = Duration::from_millis(200);
 /// How long a failed batch rests before it is sent again.
 const RETRY: Duration = Duration::from_secs(1);
+/// A batch of this many bytes is not worth gathering for.
+const FULL: usize = crate::spool::LINE_LIMIT / 2;
 
 /// Where batches go. One implementation sends them to the operator, one writes them to a directory.
 pub trait Store {
@@ -26,28 +28,34 @@ pub trait Store {
 pub async fn run<S: Store>(recorder: Recorder, pod: PodRef, mut store: S) {
     loop {
         let hurry = recorder.shared.hurry.notified();
-        recorder.shared.waiting.notified().await;
+        if recorder.waiting_bytes() == 0 {
+            recorder.shared.waiting.notified().await;
+        }
         // Whoever waits for the store is not made to wait for the gathering.
         drop(timeout(GATHER, hurry).await);
-        drain(&recorder, &pod, &mut store).await;
+        // What comes meanwhile gathers, too, unless it fills a batch.
+        while send(&recorder, &pod, &mut store).await.is_some_and(|bytes| bytes >= FULL) {}
     }
 }
 
 /// Sends everything that waits now.
 pub async fn drain<S: Store>(recorder: &Recorder, pod: &PodRef, store: &mut S) {
-    loop {
-        let sealed = match recorder.seal(pod) {
-            Ok(Some(sealed)) => sealed,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::error!(error = %error, "records cannot be sealed");
-                return;
-            }
-        };
-        while let Err(error) = store.store(&sealed).await {
-            tracing::warn!(error = %error, sequence = sealed.sequence, "records wait for the store");
-            sleep(RETRY).await;
+    while send(recorder, pod, store).await.is_some() {}
+}
+
+/// Sends one batch, of that many bytes. None when nothing waits, or what waits cannot be sealed.
+async fn send<S: Store>(recorder: &Recorder, pod: &PodRef, store: &mut S) -> Option<usize> {
+    let sealed = match recorder.seal(pod) {
+        Ok(sealed) => sealed?,
+        Err(error) => {
+            tracing::error!(error = %error, "records cannot be sealed");
+            return None;
         }
-        recorder.acknowledge(sealed.sequence);
+    };
+    while let Err(error) = store.store(&sealed).await {
+        tracing::warn!(error = %error, sequence = sealed.sequence, "records wait for the store");
+        sleep(RETRY).await;
     }
+    recorder.acknowledge(sealed.sequence);
+    Some(sealed.bytes.len())
 }

@@ -7,9 +7,12 @@ use std::{
     path::Path,
 };
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, UncheckedAdvice};
 
 use super::SIZE_MIN;
+
+/// Pages are this large, or a part of it.
+const PAGE: usize = 64 * 1024;
 
 /// Why a file cannot be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,21 @@ impl Mapping {
         if let Some(place) = self.map.get_mut(at..at + bytes.len()) {
             place.copy_from_slice(bytes);
         }
+    }
+
+    /// Takes whole pages between two positions out of this process's resident memory.
+    pub(super) fn release(&self, start: usize, end: usize) {
+        let (first, last) = (start.next_multiple_of(PAGE), end / PAGE * PAGE);
+        let Some(length) = last.checked_sub(first).filter(|length| *length > 0) else { return };
+        #[expect(
+            unsafe_code,
+            reason = "the mapping is shared with its file, so the pages come back with the same bytes when they are \
+                      touched; nothing borrows them here, since writing takes the spool's lock, which is held"
+        )]
+        // SAFETY: see the reason; and a refusal changes nothing.
+        let advised = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, first, length) };
+        // It is advice: when it is not taken, memory stays in use.
+        advised.unwrap_or_default();
     }
 
     pub(super) fn file(&self) -> io::Result<File> {

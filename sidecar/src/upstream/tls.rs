@@ -62,7 +62,10 @@ impl TlsError {
 fn describe(reason: &rustls::CertificateError) -> String {
     use rustls::CertificateError as Reason;
     match reason {
-        Reason::UnknownIssuer => "its issuer is not in the `caBundle` (or the system's roots)".into(),
+        // An issuer of the same name that has another key.
+        Reason::UnknownIssuer | Reason::BadSignature => {
+            "its issuer is not in the `caBundle` (or the system's roots)".into()
+        }
         Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
             "it is not for the Connection's host; VerifyCA would leave the name unchecked".into()
         }
@@ -160,7 +163,7 @@ pub struct Binding(Vec<u8>);
 
 impl Binding {
     /// None where the signature's algorithm does not say which hash.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let algorithm = match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
@@ -180,3 +183,6 @@ impl Binding {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! A PostgreSQL of this machine's packages and a sidecar before it, both in a directory of their own.
 
 use std::{
+    fmt::Write as _,
     fs,
-    net::TcpListener,
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,127 +12,149 @@ use std::{
 use tempfile::TempDir;
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::server::{Server, free_port};
+
 /// How long anything may take to come up.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PASSWORD: &str = "only-the-sidecar-knows";
+const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PASSWORD: &str = "only-the-sidecar-knows";
+
+/// One Connection of a world.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) name: &'static str,
+    pub(crate) host: &'static str,
+    /// Another upstream than the world's server.
+    pub(crate) upstream_port: Option<u16>,
+    pub(crate) database: &'static str,
+    pub(crate) user: &'static str,
+    pub(crate) password: &'static str,
+    /// As in the resource.
+    pub(crate) tls: &'static str,
+    /// Where agents reach it.
+    pub(crate) port: u16,
+}
+
+impl Route {
+    /// To the server's database `shop`, in the clear.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            host: "127.0.0.1",
+            upstream_port: None,
+            database: "shop",
+            user: "app",
+            password: PASSWORD,
+            tls: "{mode: Disable}",
+            port: free_port(),
+        }
+    }
+}
+
+/// What a world is made of.
+pub(crate) struct Plan<'a> {
+    pub(crate) schema: &'a str,
+    pub(crate) rules: &'a str,
+    /// Run as the superuser before anything else.
+    pub(crate) roles: &'a str,
+    /// `pg_hba.conf`.
+    pub(crate) hba: &'a str,
+    /// Settings of the server.
+    pub(crate) settings: &'a [&'a str],
+    /// The first is the one that [`World::agent`] takes.
+    pub(crate) routes: Vec<Route>,
+    /// The server's certificate and key.
+    pub(crate) identity: Option<(String, String)>,
+    /// Root certificates, as the ConfigMaps `ours` and `foreign`.
+    pub(crate) roots: &'a [(&'a str, String)],
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            schema: "",
+            rules: "  - {name: read, verdict: Allow, sql: {verbs: [Read], relations: [public.*]}}",
+            roles: "",
+            hba: "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
+            settings: &[],
+            routes: vec![Route::new("db")],
+            identity: None,
+            roots: &[],
+        }
+    }
+}
 
 /// A server and a sidecar; both end when this is dropped.
 pub(crate) struct World {
     dir: TempDir,
     server: Server,
-    sidecar: Child,
-    pub(crate) port: u16,
-}
-
-struct Server {
-    bin: PathBuf,
-    data: PathBuf,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let data = self.data.display().to_string();
-        let stop = unprivileged(&self.bin.join("pg_ctl"))
-            .args(["-D", &data, "-m", "immediate", "-w", "stop"])
-            .output();
-        drop(stop);
-    }
+    sidecar: Option<Child>,
+    routes: Vec<Route>,
+    roots: String,
+    rules: String,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        drop(self.sidecar.kill());
-        drop(self.sidecar.wait());
+        self.end_sidecar();
+        let log = self.sidecar_log();
+        if !std::thread::panicking() {
+            assert!(
+                self.routes.iter().all(|route| !log.contains(route.password)),
+                "a password is in the log"
+            );
+        }
     }
 }
 
-/// The server refuses to run as root.
-fn unprivileged(program: &Path) -> Command {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-    if !is_root {
-        return Command::new(program);
-    }
-    let mut command = Command::new("runuser");
-    command.args(["-u", "postgres", "--"]).arg(program);
-    command
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("has an address").port()
-}
-
-fn run(command: &mut Command) {
+/// Runs a command that must succeed.
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().expect("starts");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-impl Server {
-    fn start(dir: &Path) -> Self {
-        let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-            .expect("PostgreSQL is installed: run make setup")
-            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-            .collect();
-        versions.sort();
-        let bin = versions.pop().expect("PostgreSQL is installed: run make setup");
-        let data = dir.join("data");
-        let port = free_port();
-        std::os::unix::fs::chown(dir, Some(postgres_uid()), None).ok();
-        let shown = data.display().to_string();
-        run(unprivileged(&bin.join("initdb")).args([
-            "-D",
-            &shown,
-            "-U",
-            "postgres",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "-A",
-            "trust",
-        ]));
-        let settings = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c log_statement=all -c fsync=off -c max_connections=100",
-            dir.display()
-        );
-        fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-            .expect("writes");
-        let log = dir.join("log").display().to_string();
-        run(unprivileged(&bin.join("pg_ctl"))
-            .args(["-D", &shown, "-l", &log, "-o", &settings, "-w", "start"]));
-        Self { bin, data, port }
+/// Waits until something is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < PATIENCE, "this never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-fn postgres_uid() -> u32 {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let line = passwd.lines().find(|line| line.starts_with("postgres:")).unwrap_or_default();
-    line.split(':').nth(2).and_then(|uid| uid.parse().ok()).unwrap_or_default()
-}
-
 impl World {
-    /// Starts both, with this schema (as the role `app`) and without resources.
-    async fn new(schema: &str) -> Self {
+    /// A server with this schema (as the role `app`), and a sidecar with these rules before it.
+    pub(crate) async fn ready(schema: &str, rules: &str) -> Self {
+        Self::new(Plan { schema, rules, ..Plan::default() }).await
+    }
+
+    /// As planned.
+    pub(crate) async fn new(plan: Plan<'_>) -> Self {
+        let Plan { schema, rules, roles, hba, settings, routes, identity, roots } = plan;
         let dir = tempfile::tempdir().expect("a directory");
         open_to_all(dir.path());
         let home = dir.path().join("server");
         fs::create_dir(&home).expect("makes");
-        let server = Server::start(&home);
-        let port = free_port();
-        let resources = dir.path().join("resources");
-        fs::create_dir(&resources).expect("makes");
-        let sidecar = start_sidecar(dir.path(), &resources);
-        let world = Self { dir, server, sidecar, port };
+        let server = Server::start(&home, hba, settings, identity);
+        fs::create_dir(dir.path().join("resources")).expect("makes");
+        let mut config_maps = String::new();
+        for (name, pem) in roots {
+            let pem = pem.trim_end().replace('\n', "\n    ");
+            write!(
+                config_maps,
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  ca.crt: |\n    {pem}\n---\n"
+            )
+            .expect("writes");
+        }
+        let (roots, rules) = (config_maps, rules.to_owned());
+        let mut world = Self { dir, server, sidecar: None, routes, roots, rules };
         let admin = world.admin("postgres").await;
-        admin.batch_execute(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")).await.expect("runs");
+        admin
+            .batch_execute(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'; {roles}"))
+            .await
+            .expect("runs");
         admin.batch_execute("CREATE DATABASE shop OWNER app").await.expect("runs");
         world.admin("shop").await.batch_execute(&format!("SET ROLE app; {schema}")).await.expect("runs");
-        world
-    }
-
-    /// A server with this schema (as the role `app`), and a sidecar with these rules before it.
-    pub(crate) async fn ready(schema: &str, rules: &str) -> Self {
-        let mut world = Self::new(schema).await;
-        world.write_rules(rules);
+        world.write_resources();
         world.restart_sidecar().await;
         world
     }
@@ -140,16 +163,29 @@ impl World {
         self.dir.path().join("resources")
     }
 
+    fn end_sidecar(&mut self) {
+        if let Some(mut sidecar) = self.sidecar.take() {
+            drop(sidecar.kill());
+            drop(sidecar.wait());
+        }
+    }
+
     /// Ends the sidecar without a word and starts it again.
     pub(crate) async fn restart_sidecar(&mut self) {
-        drop(self.sidecar.kill());
-        drop(self.sidecar.wait());
-        self.sidecar = start_sidecar(self.dir.path(), &self.resources());
-        let started = Instant::now();
-        while self.try_agent().await.is_err() {
-            assert!(started.elapsed() < PATIENCE, "the sidecar does not come up: {}", self.sidecar_log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        self.end_sidecar();
+        self.sidecar = Some(start_sidecar(self.dir.path(), &self.resources()));
+        for route in &self.routes {
+            eventually("the sidecar listens", async || TcpStream::connect(("127.0.0.1", route.port)).is_ok())
+                .await;
         }
+    }
+
+    /// The most memory that the sidecar ever had, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let pid = self.sidecar.as_ref().expect("runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("reads");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("is there");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub(crate) fn sidecar_log(&self) -> String {
@@ -161,37 +197,73 @@ impl World {
         fs::read_to_string(self.dir.path().join("server/log")).expect("reads")
     }
 
-    /// Where records are stored.
-    pub(crate) fn audit(&self) -> PathBuf {
-        self.dir.path().join("audit")
+    /// The server itself.
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
     }
 
-    fn write_rules(&self, rules: &str) {
-        let Server { port, .. } = self.server;
-        let agent_port = self.port;
-        let text = format!(
-            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{username: app, password: {PASSWORD}}}\n---\n\
-             apiVersion: chaperone.dev/v1alpha1\nkind: Connection\nmetadata: {{name: db}}\nspec:\n  protocol: Postgres\n  \
-             upstream: {{host: 127.0.0.1, port: {port}, tls: {{mode: Disable}}}}\n  postgres: {{database: shop}}\n  \
-             credential: {{secretRef: {{name: s}}}}\n  agent: {{port: {agent_port}}}\n---\n\
-             apiVersion: chaperone.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: p}}\nspec:\n  \
-             subjects: [{{serviceAccounts: [\"*\"]}}]\n  connections: {{names: [db]}}\n  rules:\n{rules}\n"
-        );
+    /// Everything that is stored of records by now.
+    pub(crate) fn records(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.dir.path().join("audit")).into_iter().flatten().filter_map(Result::ok);
+        let files = files.map(|file| file.path());
+        files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl")).collect()
+    }
+
+    /// Waits until this is part of a stored record.
+    pub(crate) async fn recorded(&self, part: &str) {
+        let found = async || {
+            let mut texts = self.records().into_iter().filter_map(|file| fs::read_to_string(file).ok());
+            texts.any(|text| text.contains(part))
+        };
+        eventually(&format!("`{part}` is recorded"), found).await;
+    }
+
+    fn write_resources(&self) {
+        let mut text = self.roots.clone();
+        let names: Vec<&str> = self.routes.iter().map(|route| route.name).collect();
+        for route in &self.routes {
+            let Route { name, host, upstream_port, database, user, password, tls, port } = route;
+            let upstream_port = upstream_port.unwrap_or(self.server.port);
+            write!(
+                text,
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{username: {user}, password: '{password}'}}\n---\n\
+                 apiVersion: chaperone.dev/v1alpha1\nkind: Connection\nmetadata: {{name: {name}}}\nspec:\n  protocol: Postgres\n  \
+                 upstream: {{host: {host}, port: {upstream_port}, tls: {tls}}}\n  postgres: {{database: {database}}}\n  \
+                 credential: {{secretRef: {{name: {name}}}}}\n  agent: {{port: {port}}}\n---\n"
+            )
+            .expect("writes");
+        }
+        write!(
+            text,
+            "apiVersion: chaperone.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: p}}\nspec:\n  \
+             subjects: [{{serviceAccounts: [\"*\"]}}]\n  connections: {{names: [{}]}}\n  rules:\n{}\n",
+            names.join(", "),
+            self.rules
+        )
+        .expect("writes");
         fs::write(self.resources().join("all.yaml"), text).expect("writes");
     }
 
-    /// Changes the rules and waits until live sessions use them.
-    pub(crate) fn change_rules(&self, rules: &str) {
-        self.write_rules(rules);
+    fn reload(&self) {
         let socket = self.dir.path().join("resources.sock").display().to_string();
-        run(Command::new("curl").args([
-            "-sSf",
-            "--unix-socket",
-            &socket,
-            "-X",
-            "POST",
-            "http://sidecar/reload",
-        ]));
+        let url = "http://sidecar/reload";
+        run(Command::new("curl").args(["-sSf", "--unix-socket", &socket, "-X", "POST", url]));
+    }
+
+    /// Changes the rules and waits until live sessions use them.
+    pub(crate) fn change_rules(&mut self, rules: &str) {
+        rules.clone_into(&mut self.rules);
+        self.write_resources();
+        self.reload();
+    }
+
+    /// Changes the password that the sidecar has for a Connection.
+    pub(crate) fn change_password(&mut self, name: &str, password: &'static str) {
+        for route in self.routes.iter_mut().filter(|route| route.name == name) {
+            route.password = password;
+        }
+        self.write_resources();
+        self.reload();
     }
 
     /// A session as the superuser, straight to the server.
@@ -205,33 +277,27 @@ impl World {
         connect(&config).await.expect("connects")
     }
 
-    /// A session of an agent, through the sidecar.
-    pub(crate) async fn agent(&self) -> Client {
-        self.try_agent().await.expect("connects")
+    /// Where agents reach a Connection.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        self.routes.iter().find(|route| route.name == name).expect("is planned").port
     }
 
-    async fn try_agent(&self) -> Result<Client, tokio_postgres::Error> {
+    /// A session of an agent, through the sidecar.
+    pub(crate) async fn agent(&self) -> Client {
+        self.try_agent(self.routes.first().expect("is planned").name).await.expect("connects")
+    }
+
+    /// A session of an agent on this Connection, if there is one.
+    pub(crate) async fn try_agent(&self, name: &str) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
-        config
-            .host("127.0.0.1")
-            .port(self.port)
-            .user("agent")
-            .dbname("shop")
-            .connect_timeout(Duration::from_secs(2));
+        config.host("127.0.0.1").port(self.port(name)).user("agent").connect_timeout(Duration::from_secs(20));
         connect(&config).await
     }
 
-    /// A program that is pointed at the sidecar by the usual environment.
-    pub(crate) fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(name);
-        command
-            .env("PGHOST", "127.0.0.1")
-            .env("PGPORT", self.port.to_string())
-            .env("PGUSER", "agent")
-            .env("PGDATABASE", "shop")
-            .env_remove("PGPASSWORD")
-            .stdin(Stdio::null());
-        command
+    /// What an agent is told instead of a session.
+    pub(crate) async fn told(&self, name: &str) -> tokio_postgres::error::DbError {
+        let error = self.try_agent(name).await.expect_err("gives no session");
+        error.as_db_error().unwrap_or_else(|| panic!("`{name}`: {error}")).clone()
     }
 }
 
@@ -247,9 +313,10 @@ fn open_to_all(dir: &Path) {
 }
 
 fn start_sidecar(dir: &Path, resources: &Path) -> Child {
-    let log = fs::File::create(dir.join("sidecar.log")).expect("makes");
+    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("sidecar.log")).expect("makes");
     let mut command = Command::new(env!("CARGO_BIN_EXE_chaperone-sidecar"));
-    command.args(["run", "--namespace", "shop", "--standalone"]).arg(resources);
+    // Everything is logged that can be, so that every test also shows what must not be.
+    command.args(["--log-level", "trace", "run", "--namespace", "shop", "--standalone"]).arg(resources);
     command.arg("--audit").arg(dir.join("audit")).stdin(Stdio::null()).stderr(log).stdout(Stdio::null());
     command.spawn().expect("starts")
 }

@@ -117,6 +117,8 @@ impl Answer {
     }
 
     fn assemble(&mut self, mut loose: Loose) -> Result<(), CatalogError> {
+        loose.put_in_order();
+        self.cascades.sort_unstable();
         for mut function in std::mem::take(&mut loose.functions) {
             let spelled = loose.arguments.range((function.oid, 0)..=(function.oid, u32::MAX));
             function.spelled = spelled.map(|(_, text)| text.clone()).collect();
@@ -185,6 +187,21 @@ impl Answer {
 }
 
 impl Loose {
+    /// Rows come in whatever order the server likes: equal objects are to be equal.
+    fn put_in_order(&mut self) {
+        self.children.values_mut().for_each(|children| children.sort_unstable());
+        self.checks.sort_unstable();
+        self.fields.sort_unstable();
+        for view in self.views.values_mut() {
+            view.relations.sort_unstable();
+            view.origins.sort_unstable();
+            view.functions.sort_unstable();
+            view.functions.dedup();
+        }
+        self.operators.sort_unstable_by_key(|(operator, oid)| (operator.left, operator.right, *oid));
+        self.casts.sort_unstable_by_key(|(cast, _)| (cast.source, cast.target));
+    }
+
     fn view(&mut self, row: &Row<'_>) -> Result<&mut LooseView, CatalogError> {
         Ok(self.views.entry(row.number(0)?).or_default())
     }

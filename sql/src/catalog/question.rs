@@ -133,15 +133,26 @@ fn extension(class: &str, oid: &str) -> String {
 /// The common table expression `t(oid)`: the user's own types among those that `seeds` selects, with the
 /// types they are made of.
 fn type_closure(seeds: &str) -> String {
+    let parts = parts();
     format!(
         "t(oid) AS (SELECT z.oid FROM ({seeds}) AS z(oid) WHERE z.oid @>= {FIRST_USER_OID}::@.oid \
-         UNION SELECT x.oid FROM t JOIN @.pg_type y ON y.oid @= t.oid \
-         CROSS JOIN LATERAL (SELECT y.typbasetype UNION ALL SELECT y.typelem UNION ALL SELECT a.atttypid \
-         FROM @.pg_attribute a WHERE a.attrelid @= y.typrelid AND y.typtype @= 'c'::@.\"char\" AND a.attnum @> 0 \
-         AND NOT a.attisdropped) AS x(oid) \
+         UNION SELECT x.oid FROM t JOIN @.pg_type y ON y.oid @= t.oid CROSS JOIN LATERAL ({parts}) AS x(oid) \
          WHERE x.oid @>= {FIRST_USER_OID}::@.oid)"
     )
 }
+
+/// What the type `y` is made of. Domains and arrays say it themselves.
+fn parts() -> String {
+    format!("SELECT y.typbasetype UNION ALL SELECT y.typelem UNION ALL {FIELDS}")
+}
+
+/// Whose values a value of the type `y` is read into: the fields of a row, the bounds of a range, the ranges of a
+/// multirange.
+const FIELDS: &str = "SELECT a.atttypid FROM @.pg_attribute a WHERE a.attrelid @= y.typrelid \
+     AND y.typtype @= 'c'::@.\"char\" AND a.attnum @> 0 AND NOT a.attisdropped \
+     UNION ALL SELECT g.rngsubtype FROM @.pg_range g WHERE g.rngtypid @= y.oid \
+     UNION ALL SELECT p.refobjid FROM @.pg_depend p WHERE p.classid @= '@.pg_type'::@.regclass::@.oid \
+     AND p.objid @= y.oid AND y.typtype @= 'm'::@.\"char\" AND p.refclassid @= '@.pg_type'::@.regclass::@.oid";
 
 /// Rows that describe the types in `t`, and the functions that their checks call. The trees of checks and views
 /// are read as text: the functions that would print them run queries of their own in the session's search path.
@@ -154,11 +165,10 @@ fn type_rows() -> String {
     let checks = row('k', &["k.type", "k.function"], "FROM k");
     let fields = row(
         'y',
-        &["t.oid", "a.atttypid"],
+        &["t.oid", "x.oid"],
         &format!(
-            "FROM t JOIN @.pg_type y ON y.oid @= t.oid AND y.typtype @= 'c'::@.\"char\" \
-             JOIN @.pg_attribute a ON a.attrelid @= y.typrelid AND a.attnum @> 0 AND NOT a.attisdropped \
-             AND a.atttypid @>= {FIRST_USER_OID}::@.oid"
+            "FROM t JOIN @.pg_type y ON y.oid @= t.oid CROSS JOIN LATERAL ({FIELDS}) AS x(oid) \
+             WHERE x.oid @>= {FIRST_USER_OID}::@.oid"
         ),
     );
     format!("{types} UNION ALL {checks} UNION ALL {fields}")
@@ -187,7 +197,8 @@ fn called(tree: &str) -> String {
 fn relations(names: &[(String, String)]) -> String {
     let wanted = by_name("c.relname", "c.relnamespace", names);
     let closure = type_closure(
-        "SELECT a.atttypid FROM r JOIN @.pg_attribute a ON a.attrelid @= r.oid UNION ALL SELECT r.reltype FROM r",
+        "SELECT a.atttypid FROM r JOIN @.pg_attribute a ON a.attrelid @= r.oid UNION ALL SELECT r.reltype FROM r \
+         UNION ALL SELECT d.type FROM d",
     );
     let relations = row('r', &["r.oid", "r.nspname", "r.relname", "r.relkind", "r.reltype"], "FROM r");
     let columns = row(
@@ -202,20 +213,36 @@ fn relations(names: &[(String, String)]) -> String {
     );
     let (functions, types, views, checks, called) =
         (function_rows(), type_rows(), view_rows(), checks(), called("v.tree"));
+    let named = view_types();
     format!(
         "WITH RECURSIVE r AS (SELECT c.oid, ns.nspname, c.relname, c.relkind, c.reltype FROM @.pg_class c {wanted}), \
          i(top, child) AS (SELECT r.oid, h.inhrelid FROM r JOIN @.pg_inherits h ON h.inhparent @= r.oid \
-         UNION SELECT i.top, h.inhrelid FROM i JOIN @.pg_inherits h ON h.inhparent @= i.child), {closure}, {checks}, \
-         v AS MATERIALIZED (SELECT r.oid, w.ev_action::@.text AS tree FROM r JOIN @.pg_rewrite w ON w.ev_class @= r.oid \
-         AND w.rulename @= '_RETURN'::@.name AND r.relkind @= 'v'::@.\"char\"), \
-         e(view, function) AS (SELECT v.oid, g.oid FROM v CROSS JOIN LATERAL ({called}) AS g(oid)), \
+         UNION SELECT i.top, h.inhrelid FROM i JOIN @.pg_inherits h ON h.inhparent @= i.child), \
+         v AS MATERIALIZED (SELECT r.oid, w.oid AS rule, w.ev_action::@.text AS tree FROM r JOIN @.pg_rewrite w \
+         ON w.ev_class @= r.oid AND w.rulename @= '_RETURN'::@.name AND r.relkind @= 'v'::@.\"char\"), \
+         {named}, {closure}, {checks}, \
+         e(view, function) AS (SELECT v.oid, g.oid FROM v CROSS JOIN LATERAL ({called}) AS g(oid) \
+         UNION SELECT d.view, k.function FROM d JOIN k ON k.type @= d.type), \
          f AS (SELECT e.function AS oid FROM e UNION SELECT k.function FROM k) \
          {relations} UNION ALL {columns} UNION ALL {children} UNION ALL {views} UNION ALL {functions} \
          UNION ALL {types}"
     )
 }
 
-/// Rows that describe what the views in `v(oid, tree)` do: that there is a tree, the relations in it, the columns
+/// The common table expression `d(view, type)`: the user's own types that a view names, with the types they are
+/// made of. The checks of those that are domains may run.
+fn view_types() -> String {
+    let parts = parts();
+    format!(
+        "d(view, type) AS (SELECT v.oid, p.refobjid FROM v JOIN @.pg_depend p \
+         ON p.classid @= '@.pg_rewrite'::@.regclass::@.oid AND p.objid @= v.rule \
+         AND p.refclassid @= '@.pg_type'::@.regclass::@.oid AND p.refobjid @>= {FIRST_USER_OID}::@.oid \
+         UNION SELECT d.view, x.oid FROM d JOIN @.pg_type y ON y.oid @= d.type CROSS JOIN LATERAL ({parts}) AS x(oid) \
+         WHERE x.oid @>= {FIRST_USER_OID}::@.oid)"
+    )
+}
+
+/// Rows that describe what the views in `v(oid, rule, tree)` do: that there is a tree, the relations in it, the columns
 /// that are read of each, where the view's own columns come from, and what it calls.
 fn view_rows() -> String {
     /// What stands between a relation and its columns, which changed between versions.
@@ -237,7 +264,7 @@ fn view_rows() -> String {
     let columns = row('v', &["z.oid", "ns.nspname", "c.relname", "z.number", "a.attname"], &columns);
     let origins = format!(
         "FROM (SELECT DISTINCT v.oid, x.m[1] AS number, x.m[2]::@.oid AS rel, x.m[3]::@.int4 AS col FROM v \
-         CROSS JOIN LATERAL @.regexp_matches(v.tree, ':resno ([0-9]+) :resname [^ ]+ :ressortgroupref [0-9]+ \
+         CROSS JOIN LATERAL @.regexp_matches(v.tree, ':resno ([0-9]+) :resname (?:[^ \\\\]|\\\\.)+ :ressortgroupref [0-9]+ \
          :resorigtbl ([1-9][0-9]*) :resorigcol ([0-9]+)'^, 'g'^) AS x(m)) AS z {relation} \
          JOIN @.pg_attribute a ON a.attrelid @= z.rel AND a.attnum @= z.col"
     );
@@ -406,7 +433,7 @@ mod tests {
             for found in tree.split("RangeVar { ").skip(1) {
                 let own = |name: &str| found.contains(&format!("relname: \"{name}\", inh"));
                 let named = found.contains("schemaname: \"pg_catalog\"");
-                let names = ["r", "i", "t", "k", "v", "e", "f", "n", "o", "s", "x"];
+                let names = ["r", "i", "t", "k", "v", "e", "f", "n", "o", "s", "x", "d"];
                 assert!(named || names.iter().any(|name| own(name)), "{}", found.get(..200).unwrap_or(found));
             }
         }

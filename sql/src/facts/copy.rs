@@ -7,6 +7,7 @@ use policy::{Access, Columns, Object, Verb};
 
 use super::names::strings;
 use super::target::{Deed, Source};
+use super::types::Ty;
 use super::walk::Walk;
 use super::{Effect, Reason};
 
@@ -42,7 +43,9 @@ impl Walk<'_> {
                 self.deed(&source, deed);
             }
         }
-        if !copy.is_from {
+        if copy.is_from {
+            self.arrives(&source, &columns, name);
+        } else {
             self.unfold(&source);
         }
         if let Some(condition) = copy.where_clause.as_deref() {
@@ -52,6 +55,20 @@ impl Walk<'_> {
                 walk.level.items.push(item);
                 walk.expression(condition);
             });
+        }
+    }
+
+    /// The values come as text or bytes of their columns' types: the checks of domains run on them.
+    fn arrives(&mut self, source: &Source, columns: &Columns, name: &pg_query::protobuf::RangeVar) {
+        let Source::Known(relation) = source else { return };
+        for column in &relation.columns {
+            let copied = match columns {
+                Columns::All => true,
+                Columns::Set(names) => names.contains(&column.name),
+            };
+            if copied {
+                self.cast(Ty::Literal, Ty::of(column.of), 'a', name.location);
+            }
         }
     }
 

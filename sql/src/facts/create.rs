@@ -186,7 +186,9 @@ impl Walk<'_> {
             self.new_relation(name, Verb::Create);
         }
         if let Some(node) = view.query.as_deref() {
-            self.on_new_level(|walk| walk.query(node));
+            self.kept_for_later(|walk| {
+                walk.on_new_level(|walk| walk.query(node));
+            });
         }
     }
 
@@ -296,22 +298,26 @@ impl Walk<'_> {
         }
         self.on_new_level(|walk| {
             for alias in ["new", "old"] {
-                walk.level.items.push(Item::made(alias, &Outputs { columns: Vec::new(), open: true }));
+                walk.level.items.push(Item::made(alias, &Outputs { open: true, ..Outputs::default() }));
             }
-            walk.optional(rule.where_clause.as_deref());
-            for node in &rule.actions {
-                match &node.node {
-                    Some(NodeEnum::NotifyStmt(notify)) => {
-                        walk.plain(Verb::Notify, Object::Channel(notify.conditionname.clone()), -1);
-                    }
-                    Some(_) => {
-                        walk.on_new_level(|walk| walk.query(node));
-                    }
-                    None => {}
-                }
-            }
+            walk.kept_for_later(|walk| walk.rule_actions(rule));
         });
         self.on_database(Verb::Create);
+    }
+
+    fn rule_actions(&mut self, rule: &RuleStmt) {
+        self.optional(rule.where_clause.as_deref());
+        for node in &rule.actions {
+            match &node.node {
+                Some(NodeEnum::NotifyStmt(notify)) => {
+                    self.plain(Verb::Notify, Object::Channel(notify.conditionname.clone()), -1);
+                }
+                Some(_) => {
+                    self.on_new_level(|walk| walk.query(node));
+                }
+                None => {}
+            }
+        }
     }
 
     fn row_policy(&mut self, table: Option<&pg_query::protobuf::RangeVar>, expressions: [Option<&Node>; 2]) {
@@ -338,6 +344,7 @@ impl Walk<'_> {
 
     fn alter_domain(&mut self, domain: &AlterDomainStmt) {
         self.on_type(&strings(&domain.type_name), Verb::Alter);
+        self.cascades(domain.behavior());
         self.on_open_level(|walk| match domain.def.as_deref().and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::Constraint(constraint)) => walk.constraint(constraint),
             _ => walk.optional(domain.def.as_deref()),
@@ -352,7 +359,12 @@ impl Walk<'_> {
                 self.on_object(drop.remove_type(), Some(object), Verb::Drop);
             }
         }
-        if drop.behavior() == DropBehavior::DropCascade {
+        self.cascades(drop.behavior());
+    }
+
+    /// CASCADE drops whatever depends on it, wherever that is.
+    pub(super) fn cascades(&mut self, behaviour: DropBehavior) {
+        if behaviour == DropBehavior::DropCascade {
             self.plain(Verb::Drop, Object::Unresolved("what CASCADE reaches".to_owned()), -1);
         }
     }

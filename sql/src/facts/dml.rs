@@ -157,6 +157,8 @@ impl<'a> Walk<'a> {
             CmdType::CmdInsert => {
                 let columns = self.assigned(&clause.target_list, changed);
                 let values = self.expressions(&clause.values);
+                let row = values.iter().map(|of| (String::new(), *of)).collect();
+                self.assign(&clause.target_list, changed, &Outputs { columns: row, ..Outputs::default() });
                 let columns = match (clause.target_list.is_empty(), values.is_empty()) {
                     (true, true) => Columns::none(),
                     (true, false) => Columns::All,
@@ -227,9 +229,10 @@ impl<'a> Walk<'a> {
             let Some(NodeEnum::ResTarget(target)) = &node.node else { continue };
             let Some(value) = target.val.as_deref() else { continue };
             let of = self.expression(value);
-            if target.indirection.is_empty() {
-                self.cast(of, changed.item.type_of(&target.name), 'a', target.location);
-            }
+            let to = changed.item.type_of(&target.name);
+            // Into a field or an element: whatever a cast to the whole column would run.
+            let of = if target.indirection.is_empty() { of } else { Ty::Unknown };
+            self.cast(of, to, 'a', target.location);
         }
     }
 
@@ -239,15 +242,20 @@ impl<'a> Walk<'a> {
             changed.item.outs().into_iter().map(|out| out.of).collect()
         } else {
             let name = |node: &Node| match &node.node {
-                Some(NodeEnum::ResTarget(target)) if target.indirection.is_empty() => {
-                    changed.item.type_of(&target.name)
-                }
+                Some(NodeEnum::ResTarget(target)) => changed.item.type_of(&target.name),
                 _ => Ty::Unknown,
             };
             cols.iter().map(name).collect()
         };
-        for ((_, from), to) in outputs.columns.iter().zip(types) {
-            self.cast(*from, to, 'a', changed.location);
+        let into_part = |at: usize| match cols.get(at).and_then(|node| node.node.as_ref()) {
+            Some(NodeEnum::ResTarget(target)) => !target.indirection.is_empty(),
+            _ => false,
+        };
+        // What is left out of a row gets its default.
+        let given = if outputs.is_placed() { outputs.columns.len() } else { types.len() };
+        for (at, to) in types.into_iter().take(given).enumerate() {
+            let from = if into_part(at) { Ty::Unknown } else { outputs.at(at) };
+            self.cast(from, to, 'a', changed.location);
         }
     }
 
@@ -299,6 +307,7 @@ fn excluded(item: &Item) -> Item {
         schema: None,
         columns: ItemColumns::Made(columns),
         open: item.open,
+        counted: item.counted,
         qualified_only: true,
         target: None,
         inside: Vec::new(),

@@ -149,7 +149,7 @@ impl Walk<'_> {
 
     fn sublink(&mut self, link: &SubLink) -> Ty {
         let outputs = self.sublink_outputs(link);
-        let first = outputs.columns.first().map_or(Ty::Unknown, |(_, of)| *of);
+        let first = outputs.at(0);
         match link.sub_link_type() {
             SubLinkType::ExprSublink => first,
             SubLinkType::ArraySublink => self.array(first),
@@ -169,8 +169,7 @@ impl Walk<'_> {
             let names = strings(&link.oper_name);
             let names = if names.is_empty() { vec!["="] } else { names };
             for (at, of) in left.into_iter().enumerate() {
-                let right = outputs.columns.get(at).map_or(Ty::Unknown, |(_, of)| *of);
-                self.operator(&names, Some(of), Some(right), link.location);
+                self.operator(&names, Some(of), Some(outputs.at(at)), link.location);
             }
         }
         outputs
@@ -182,7 +181,8 @@ impl Walk<'_> {
             Some(NodeEnum::RowExpr(row)) if !row.args.is_empty() => self.expressions(&row.args),
             Some(NodeEnum::SubLink(link)) if link.sub_link_type() == SubLinkType::ExprSublink => {
                 let outputs = self.sublink_outputs(link);
-                outputs.columns.into_iter().map(|(_, of)| of).collect()
+                let columns = outputs.columns.len().max(usize::from(!outputs.is_placed()));
+                (0..columns).map(|at| outputs.at(at)).collect()
             }
             _ => vec![self.expression(node)],
         }

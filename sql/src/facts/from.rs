@@ -8,6 +8,7 @@ use pg_query::protobuf::{
 };
 use policy::Verb;
 
+use super::figure::figure;
 use super::names::strings;
 use super::range::{Item, ItemColumns, Out, Outputs};
 use super::target::Source;
@@ -47,7 +48,8 @@ impl<'a> Walk<'a> {
         let target = self.target(source.clone(), name.inh, name.location);
         self.reads(target);
         self.unfold(&source);
-        if matches!(&source, Source::System(of) if matches!(of.name, "pg_views" | "pg_rules" | "views")) {
+        const PRINTED: [&str; 4] = ["pg_views", "pg_matviews", "pg_rules", "views"];
+        if matches!(&source, Source::System(of) if PRINTED.contains(&of.name)) {
             self.prints_views(name.location);
         }
         let mut item = self.item(&source, target, name);
@@ -73,6 +75,7 @@ impl<'a> Walk<'a> {
             alias: alias_of(name.alias.as_ref(), &name.relname).to_owned(),
             schema: schema.filter(|_| name.alias.is_none()),
             open: matches!(source, Source::Missing),
+            counted: false,
             columns,
             qualified_only: false,
             target: Some(target),
@@ -94,22 +97,28 @@ impl<'a> Walk<'a> {
     }
 
     fn function_item(&mut self, function: &RangeFunction) {
-        let mut name = String::new();
-        let mut outputs = Outputs { columns: Vec::new(), open: true };
+        // Without an alias it goes by the name of its first function.
+        let mut name = None;
+        // One function alone has one column of its own name, unless its result is a row or an argument of it has
+        // another name.
+        let mut outputs = Outputs { open: true, ..Outputs::default() };
         for entry in &function.functions {
             let Some(NodeEnum::List(pair)) = &entry.node else { continue };
             let Some(call) = pair.items.first().filter(|node| node.node.is_some()) else { continue };
             let of = self.expression(call);
-            name = super::select::figure(call).unwrap_or_default();
+            let name = name.get_or_insert_with(|| figure(call, self.scope.version).unwrap_or_default());
             if let Some(NodeEnum::List(definitions)) = pair.items.get(1).and_then(|node| node.node.as_ref()) {
                 outputs.columns.extend(self.definitions(&definitions.items));
             } else if function.functions.len() == 1 {
-                outputs.columns.push((alias_of(function.alias.as_ref(), &name).to_owned(), of));
+                outputs.columns.push((alias_of(function.alias.as_ref(), name).to_owned(), of));
+                outputs.counted = !function.ordinality && self.is_scalar(of);
             }
         }
         if !function.coldeflist.is_empty() {
-            outputs = Outputs { columns: self.definitions(&function.coldeflist), open: false };
+            let columns = self.definitions(&function.coldeflist);
+            outputs = Outputs { columns, ..Outputs::default() };
         }
+        let name = name.unwrap_or_default();
         let mut item = Item::made(alias_of(function.alias.as_ref(), &name), &outputs);
         item.rename(&columns_of(function.alias.as_ref()));
         self.level.items.push(item);
@@ -195,6 +204,7 @@ impl<'a> Walk<'a> {
         let inside = self.level.items.split_off(start);
         let mut item = Item::made(&alias.aliasname, &Outputs::default());
         item.open = inside.iter().any(|inner| inner.open);
+        item.counted = inside.iter().all(|inner| !inner.open || inner.counted);
         item.inside = inside.iter().flat_map(Item::whole).collect();
         let names: Vec<String> = merged.iter().map(|out| out.name.clone()).collect();
         let mut columns = merged;
@@ -219,8 +229,14 @@ impl<'a> Walk<'a> {
         let joined = self.level.items.get(start..).unwrap_or_default();
         let open = joined.iter().any(|item| item.open);
         let assumed = joined.iter().any(Item::is_assumed);
+        let whole: Vec<usize> = joined.iter().flat_map(Item::whole).collect();
         if join.is_natural && assumed {
             self.missing_column(None, "the columns of NATURAL JOIN", -1);
+        }
+        if join.is_natural && open {
+            // Any column of one side may have its like on the other.
+            self.mark_whole(&whole);
+            self.operator(&["="], Some(Ty::Unknown), Some(Ty::Unknown), -1);
         }
         let names: Vec<String> = if join.is_natural {
             let both = left.iter().filter(|out| right.iter().any(|other| other.name == out.name));

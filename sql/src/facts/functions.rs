@@ -7,7 +7,7 @@ use pg_query::protobuf::{CoercionForm, FuncCall, Node};
 use policy::{Access, FunctionName, Object, Verb};
 
 use super::builtin;
-use super::names::{qualified, string, strings};
+use super::names::{qualified, strings};
 use super::overload::Overload;
 use super::types::{FIRST_USER, Ty};
 use super::walk::Walk;
@@ -133,6 +133,9 @@ impl Walk<'_> {
             all.into_iter().filter(|candidate| self.usable(candidate, &form)).collect();
         for candidate in &usable {
             self.count(candidate, form, location);
+        }
+        if usable.iter().any(|candidate| matches!(candidate, Candidate::Builtin(_))) {
+            self.json_call(name, form.arguments, location);
         }
         let cast = form.arguments.len() == 1 && self.cast_by_name(schema, name, form.arguments, location);
         if usable.is_empty() && !cast {
@@ -276,7 +279,30 @@ impl Walk<'_> {
         for candidate in &usable {
             self.count(candidate, form, location);
         }
-        !usable.is_empty()
+        let cast = self.cast_row(name, &arguments, location);
+        !usable.is_empty() || cast
+    }
+
+    /// `row.name` is a cast as well, where `name` is a domain over rows. Whether there is such a one.
+    fn cast_row(&mut self, name: &str, arguments: &[Ty], location: i32) -> bool {
+        let mut found = false;
+        for place in self.path.clone().into_iter().filter(|place| !builtin::is_system(place)) {
+            match self.scope.catalog.type_named(&place, name) {
+                Some(Some(of)) if of.kind == 'd' => {
+                    let base = self.base(of.oid);
+                    if self.user_type(base).is_some_and(|base| base.kind == 'c') {
+                        found = true;
+                        let from = arguments.first().copied().unwrap_or(Ty::Unknown);
+                        self.cast(from, Ty::of(of.oid), 'e', location);
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    self.needs.types.insert((place, name.to_owned()));
+                }
+            }
+        }
+        found
     }
 
     /// The FunctionCall message: the function of an OID.
@@ -284,12 +310,17 @@ impl Walk<'_> {
         if let Some(function) = builtins::function_by_oid(self.scope.version, oid) {
             // Never baseline: a rule must name it.
             self.plain(Verb::Execute, Object::Function(builtin::signature(function)), -1);
+            if !function.harmless() {
+                // Its arguments are not looked at: it may be set_config.
+                self.opaque();
+            }
             return;
         }
         match self.scope.catalog.function(oid) {
             Some(Some(function)) => {
                 let name = function.signature();
                 self.plain(Verb::Execute, Object::Function(name), -1);
+                self.opaque();
             }
             Some(None) => {
                 self.missing(
@@ -338,20 +369,5 @@ impl Walk<'_> {
         if self.scope.version < version {
             self.newer(what, location);
         }
-    }
-}
-
-/// The text of a constant, through casts.
-pub(super) fn literal(node: &Node) -> Option<&str> {
-    use pg_query::protobuf::a_const::Val;
-    match node.node.as_ref()? {
-        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
-            Val::Sval(text) => Some(&text.sval),
-            Val::Ival(_) | Val::Fval(_) | Val::Boolval(_) | Val::Bsval(_) => None,
-        },
-        NodeEnum::TypeCast(cast) => literal(cast.arg.as_deref()?),
-        NodeEnum::NamedArgExpr(argument) => literal(argument.arg.as_deref()?),
-        NodeEnum::ColumnRef(_) => None,
-        _ => string(node),
     }
 }

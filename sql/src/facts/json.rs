@@ -6,8 +6,10 @@ use pg_query::protobuf::{
     JsonValueExpr, Node,
 };
 
+use policy::{Object, Verb};
+
 use super::range::{Item, Outputs};
-use super::types::{BOOL, Ty};
+use super::types::{BOOL, FIRST_USER, Ty};
 use super::walk::Walk;
 use crate::builtins::Version;
 
@@ -41,7 +43,8 @@ impl Walk<'_> {
             }
             N::JsonScalarExpr(expression) => {
                 self.needs_version(Version::V17, "JSON_SCALAR", expression.location);
-                self.optional(expression.expr.as_deref());
+                let of = expression.expr.as_deref().map_or(Ty::Unknown, |node| self.expression(node));
+                self.made_json(of, expression.location);
                 self.json_output(expression.output.as_ref())
             }
             N::JsonSerializeExpr(expression) => {
@@ -69,7 +72,8 @@ impl Walk<'_> {
             N::JsonArrayQueryConstructor(array) => {
                 self.needs_version(Version::V16, "JSON_ARRAY", array.location);
                 if let Some(node) = array.query.as_deref() {
-                    self.on_new_level(|walk| walk.query(node));
+                    let outputs = self.on_new_level(|walk| walk.query(node));
+                    self.made_json(outputs.at(0), array.location);
                 }
                 self.json_output(array.output.as_ref())
             }
@@ -105,8 +109,69 @@ impl Walk<'_> {
 
     fn json_value(&mut self, value: Option<&JsonValueExpr>) {
         if let Some(value) = value {
-            self.optional(value.raw_expr.as_deref());
+            let of = value.raw_expr.as_deref().map_or(Ty::Unknown, |node| self.expression(node));
+            self.made_json(of, -1);
             self.optional(value.formatted_expr.as_deref());
+        }
+    }
+
+    /// What built-in functions over JSON run besides themselves, with arguments of these types.
+    pub(super) fn json_call(&mut self, name: &str, arguments: &[Ty], location: i32) {
+        match name {
+            "json_populate_record"
+            | "json_populate_recordset"
+            | "jsonb_populate_record"
+            | "jsonb_populate_recordset"
+            | "jsonb_populate_record_valid" => {
+                self.populated(arguments.first().copied().unwrap_or(Ty::Unknown), location);
+            }
+            "to_json" | "to_jsonb" | "row_to_json" | "array_to_json" => {
+                self.all_made_json(arguments, location)
+            }
+            _ if (name.starts_with("json_") || name.starts_with("jsonb_"))
+                && (name.contains("_agg") || name.contains("_build_")) =>
+            {
+                self.all_made_json(arguments, location);
+            }
+            _ => {}
+        }
+    }
+
+    fn all_made_json(&mut self, arguments: &[Ty], location: i32) {
+        for of in arguments {
+            self.made_json(*of, location);
+        }
+    }
+
+    /// A row that is filled: the checks of the domains in it run.
+    pub(super) fn populated(&mut self, row: Ty, location: i32) {
+        match row {
+            Ty::Known(oid) if oid >= FIRST_USER => self.cast(Ty::Literal, row, 'e', location),
+            _ => {
+                let what = "the checks of a row whose type is not known".to_owned();
+                self.plain(Verb::Execute, Object::Unresolved(what), location);
+            }
+        }
+    }
+
+    /// A value becomes JSON by the users' cast of its type to json, if there is one, and so do its parts.
+    fn made_json(&mut self, of: Ty, location: i32) {
+        const JSON: u32 = 114;
+        if of == Ty::Literal {
+            return;
+        }
+        let of = self.plain_type(of);
+        if let element @ Ty::Known(_) = self.element(of) {
+            self.made_json(element, location);
+            return;
+        }
+        match of {
+            Ty::Known(oid) if oid >= FIRST_USER && self.user_type(oid).is_some_and(|of| of.kind != 'c') => {
+                self.cast(of, Ty::Known(JSON), 'e', location);
+            }
+            Ty::Known(_) if self.is_scalar(of) => {}
+            // A row: what is in it is not looked at.
+            _ => self.cast(Ty::Unknown, Ty::Known(JSON), 'e', location),
         }
     }
 

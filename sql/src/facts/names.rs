@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
     fn schemas(&mut self, schema: Option<&str>, name: &str, location: i32) -> Vec<String> {
         match schema {
             Some("pg_temp") => self.scope.temp_schema.map(str::to_owned).into_iter().collect(),
-            Some(schema) => vec![schema.to_owned()],
+            Some(schema) => self.named_schema(schema),
             None => {
                 if self.scope.doubt.names {
                     let message =
@@ -123,6 +123,14 @@ impl<'a> Walk<'a> {
                 self.path.clone()
             }
         }
+    }
+
+    /// A schema that is named, unless it is another session's temporary one. Nobody but that session may ask what
+    /// is in it: what others learnt would be out of date for its owner.
+    fn named_schema(&self, schema: &str) -> Vec<String> {
+        let temporary = schema.starts_with("pg_temp_") || schema.starts_with("pg_toast_temp_");
+        let own = Some(schema) == self.scope.temp_schema;
+        if temporary && !own { Vec::new() } else { vec![schema.to_owned()] }
     }
 
     /// Whether the server is known to have no relation of that name in the path.
@@ -212,7 +220,7 @@ impl<'a> Walk<'a> {
     pub(super) fn function_schemas(&self, schema: Option<&str>) -> Vec<String> {
         match schema {
             Some("pg_temp") => self.scope.temp_schema.map(str::to_owned).into_iter().collect(),
-            Some(schema) => vec![schema.to_owned()],
+            Some(schema) => self.named_schema(schema),
             None => self.path.iter().filter(|schema| !schema.starts_with("pg_temp_")).cloned().collect(),
         }
     }

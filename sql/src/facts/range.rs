@@ -18,6 +18,8 @@ const SYSTEM_COLUMNS: [(&str, u32); 6] =
 #[derive(Default)]
 pub(super) struct Frame {
     pub(super) items: Vec<Item>,
+    /// The one row of pg_settings that the level looks at, while its select list is walked.
+    pub(super) pinned_setting: Option<String>,
 }
 
 /// One thing in FROM that columns belong to.
@@ -27,8 +29,10 @@ pub(super) struct Item {
     /// The relation's schema, when it goes by its own name.
     pub(super) schema: Option<String>,
     pub(super) columns: ItemColumns,
-    /// It may have columns that are not known.
+    /// It may have columns that are not known, and may not have those that seem to be there.
     pub(super) open: bool,
+    /// Open as to names only: its columns are as many as there seem to be, and of these types.
+    pub(super) counted: bool,
     /// Reached only by its alias, never by a bare column name.
     pub(super) qualified_only: bool,
     /// The relation whose columns these are.
@@ -62,11 +66,31 @@ impl Out {
 #[derive(Clone, Default)]
 pub(super) struct Outputs {
     pub(super) columns: Vec<(String, Ty)>,
-    /// There may be more than these.
+    /// There may be others than these.
     pub(super) open: bool,
+    /// Open as to names only.
+    pub(super) counted: bool,
 }
 
 impl Outputs {
+    /// Whether the types stand where they seem to.
+    pub(super) const fn is_placed(&self) -> bool {
+        !self.open || self.counted
+    }
+
+    /// The type at a place.
+    pub(super) fn at(&self, place: usize) -> Ty {
+        self.columns.get(place).filter(|_| self.is_placed()).map_or(Ty::Unknown, |(_, of)| *of)
+    }
+
+    /// Takes in columns that come after these.
+    pub(super) fn append(&mut self, more: Self) {
+        let placed = self.is_placed() && more.is_placed();
+        self.open |= more.open;
+        self.counted = self.open && placed;
+        self.columns.extend(more.columns);
+    }
+
     /// What a subquery gives: its literals have become text.
     pub(super) fn settled(mut self) -> Self {
         for (_, of) in &mut self.columns {
@@ -94,6 +118,7 @@ impl Item {
             schema: None,
             columns: ItemColumns::Made(columns.collect()),
             open: outputs.open,
+            counted: outputs.counted,
             qualified_only: false,
             target: None,
             inside: Vec::new(),
@@ -150,6 +175,11 @@ impl Item {
         found.or_else(|| system.map(|(_, of)| own(Ty::of(*of))))
     }
 
+    /// Whether a column that it seems to have is certain to be there. Views have no system columns.
+    fn is_certain(&self, name: &str) -> bool {
+        !self.open && !SYSTEM_COLUMNS.iter().any(|(known, _)| *known == name)
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.column(name).is_some()
     }
@@ -197,7 +227,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn mark_whole(&mut self, targets: &[usize]) {
+    pub(super) fn mark_whole(&mut self, targets: &[usize]) {
         for target in targets {
             if let Some(target) = self.targets.get_mut(*target) {
                 target.read(Columns::All);
@@ -205,15 +235,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A bare name: a column of the innermost level that has one, all of them where several do; else a row.
+    /// A bare name: a column of the innermost level that has one, all of them where several do; else a row. Where
+    /// it is not certain that a level has one, those further out may be meant too.
     pub(super) fn bare(&mut self, name: &str, location: i32) -> Ty {
         let mut open = false;
         let mut hits = Vec::new();
         for frame in self.levels() {
             let items = frame.items.iter().filter(|item| !item.qualified_only);
             open |= items.clone().any(|item| item.open);
-            hits = items.filter_map(|item| item.column(name)).collect();
-            if !hits.is_empty() {
+            let before = hits.len();
+            hits.extend(items.clone().filter_map(|item| item.column(name)));
+            if hits.len() > before && items.clone().any(|item| item.is_certain(name) && item.has(name)) {
                 break;
             }
         }
@@ -289,8 +321,8 @@ impl<'a> Walk<'a> {
         let mut outputs = Outputs::default();
         for item in items {
             self.mark_whole(&item.whole());
-            outputs.columns.extend(item.outs().into_iter().map(|out| (out.name, out.of)));
-            outputs.open |= item.open;
+            let columns = item.outs().into_iter().map(|out| (out.name, out.of)).collect();
+            outputs.append(Outputs { columns, open: item.open, counted: item.counted });
         }
         outputs
     }

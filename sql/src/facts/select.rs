@@ -7,6 +7,7 @@ use pg_query::protobuf::{
 };
 use policy::{Columns, Verb};
 
+use super::figure::figure;
 use super::names::{string, strings};
 use super::range::{Cte, Item, ItemColumns, Outputs};
 use super::target::Deed;
@@ -52,15 +53,19 @@ impl Walk<'_> {
         // A recursive query has the columns of its first part.
         if let Some(cte) = own.and_then(|at| self.ctes.get_mut(at)) {
             let names: Vec<String> = cte.outputs.columns.iter().map(|(name, _)| name.clone()).collect();
-            cte.outputs.columns = outputs.clone().settled().columns;
+            cte.outputs = outputs.clone().settled();
             for ((known, _), name) in cte.outputs.columns.iter_mut().zip(names) {
                 *known = name;
             }
         }
         let right = select.rarg.as_deref().map(|side| self.select(side)).unwrap_or_default();
-        outputs.open |= right.open;
-        for ((_, left), (_, right)) in outputs.columns.iter_mut().zip(&right.columns) {
-            *left = self.common(&[*left, *right], -1);
+        let placed = outputs.is_placed() && right.is_placed();
+        for (at, (_, left)) in outputs.columns.iter_mut().enumerate() {
+            *left = if placed { self.common(&[*left, right.at(at)], -1) } else { Ty::Unknown };
+        }
+        if !placed {
+            self.implicit_casts(Ty::Unknown, -1);
+            (outputs.open, outputs.counted) = (true, false);
         }
         self.on_new_level(|walk| {
             walk.level.items.push(Item::made("", &outputs));
@@ -81,10 +86,9 @@ impl Walk<'_> {
         let after_from = self.targets.len();
         self.optional(select.where_clause.as_deref());
         let outputs = if select.values_lists.is_empty() {
-            let own = self.pinned(select);
-            let outer = std::mem::replace(&mut self.pinned_setting, own);
+            self.level.pinned_setting = self.pinned(select);
             let outputs = self.target_list(&select.target_list);
-            self.pinned_setting = outer;
+            self.level.pinned_setting = None;
             outputs
         } else {
             self.values(&select.values_lists)
@@ -108,13 +112,14 @@ impl Walk<'_> {
     }
 
     /// The one row of pg_settings that a query looks at, by `name = 'literal'`: pg_dump sets settings so.
-    fn pinned(&self, select: &SelectStmt) -> Option<String> {
+    fn pinned(&mut self, select: &SelectStmt) -> Option<String> {
         let [item] = &self.level.items[..] else { return None };
         match &item.columns {
             ItemColumns::System(relation)
                 if relation.schema == "pg_catalog" && relation.name == "pg_settings" =>
             {
-                super::special::pinned_name(select.where_clause.as_deref()?)
+                let alias = item.alias.clone();
+                self.pinned_name(select.where_clause.as_deref()?, &alias)
             }
             _ => None,
         }
@@ -134,7 +139,7 @@ impl Walk<'_> {
             }
         }
         let columns = types.into_iter().enumerate().map(|(at, of)| (format!("column{}", at + 1), of));
-        Outputs { columns: columns.collect(), open: false }
+        Outputs { columns: columns.collect(), ..Outputs::default() }
     }
 
     /// A select list or RETURNING: the columns it gives.
@@ -147,17 +152,15 @@ impl Walk<'_> {
             };
             let Some(value) = target.val.as_deref() else { continue };
             if let Some(stars) = self.star_target(value) {
-                outputs.columns.extend(stars.columns);
-                outputs.open |= stars.open;
+                outputs.append(stars);
                 continue;
             }
             let of = self.expression(value);
-            let name = if target.name.is_empty() {
-                figure(value).unwrap_or_else(|| "?column?".to_owned())
-            } else {
-                target.name.clone()
-            };
-            outputs.columns.push((name, of));
+            let named = (!target.name.is_empty()).then(|| target.name.clone());
+            let named = named.or_else(|| figure(value, self.scope.version));
+            // No name in a statement is empty.
+            let (open, name) = (named.is_none(), named.unwrap_or_default());
+            outputs.append(Outputs { columns: vec![(name, of)], open, counted: open });
         }
         outputs
     }
@@ -175,7 +178,7 @@ impl Walk<'_> {
             }
             Some(NodeEnum::AIndirection(indirection)) if is_star(indirection.indirection.last()) => {
                 self.expression(value);
-                Some(Outputs { columns: Vec::new(), open: true })
+                Some(Outputs { open: true, ..Outputs::default() })
             }
             _ => None,
         }
@@ -302,7 +305,7 @@ impl Walk<'_> {
             for query in &queries {
                 let names = strings(&query.aliascolnames).into_iter();
                 let columns = names.map(|name| (name.to_owned(), Ty::Unknown)).collect();
-                let outputs = Outputs { columns, open: true };
+                let outputs = Outputs { columns, open: true, counted: false };
                 self.ctes.push(Cte { name: query.ctename.clone(), outputs });
             }
         }
@@ -361,71 +364,5 @@ fn bare_name(node: &Node) -> Option<&str> {
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// The name that PostgreSQL gives to an output without one, where it takes it from the expression.
-pub(super) fn figure(node: &Node) -> Option<String> {
-    match node.node.as_ref()? {
-        NodeEnum::ColumnRef(reference) => strings(&reference.fields).last().map(|name| (*name).to_owned()),
-        NodeEnum::AIndirection(indirection) => strings(&indirection.indirection)
-            .last()
-            .map(|name| (*name).to_owned())
-            .or_else(|| figure(indirection.arg.as_deref()?)),
-        NodeEnum::FuncCall(call) => strings(&call.funcname).last().map(|name| (*name).to_owned()),
-        NodeEnum::TypeCast(cast) => figure(cast.arg.as_deref()?)
-            .or_else(|| strings(&cast.type_name.as_ref()?.names).last().map(|name| (*name).to_owned())),
-        NodeEnum::CollateClause(collate) => figure(collate.arg.as_deref()?),
-        NodeEnum::CaseExpr(case) => {
-            let own = case.defresult.as_deref().and_then(figure);
-            Some(own.unwrap_or_else(|| "case".to_owned()))
-        }
-        NodeEnum::CoalesceExpr(_) => Some("coalesce".to_owned()),
-        NodeEnum::AArrayExpr(_) => Some("array".to_owned()),
-        NodeEnum::RowExpr(_) => Some("row".to_owned()),
-        NodeEnum::GroupingFunc(_) => Some("grouping".to_owned()),
-        NodeEnum::SubLink(link) => figure_sublink(link),
-        NodeEnum::MinMaxExpr(minmax) => {
-            use pg_query::protobuf::MinMaxOp;
-            Some(if minmax.op() == MinMaxOp::IsLeast { "least" } else { "greatest" }.to_owned())
-        }
-        NodeEnum::SqlvalueFunction(function) => Some(value_function(function.op()).to_owned()),
-        NodeEnum::XmlSerialize(_) => Some("xmlserialize".to_owned()),
-        _ => None,
-    }
-}
-
-fn figure_sublink(link: &pg_query::protobuf::SubLink) -> Option<String> {
-    use pg_query::protobuf::SubLinkType;
-    match link.sub_link_type() {
-        SubLinkType::ExistsSublink => Some("exists".to_owned()),
-        SubLinkType::ArraySublink => Some("array".to_owned()),
-        SubLinkType::ExprSublink => match link.subselect.as_deref()?.node.as_ref()? {
-            NodeEnum::SelectStmt(select) => match select.target_list.first()?.node.as_ref()? {
-                NodeEnum::ResTarget(target) if !target.name.is_empty() => Some(target.name.clone()),
-                NodeEnum::ResTarget(target) => figure(target.val.as_deref()?),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-const fn value_function(op: pg_query::protobuf::SqlValueFunctionOp) -> &'static str {
-    use pg_query::protobuf::SqlValueFunctionOp as Op;
-    match op {
-        Op::SvfopCurrentDate => "current_date",
-        Op::SvfopCurrentTime | Op::SvfopCurrentTimeN => "current_time",
-        Op::SvfopCurrentTimestamp | Op::SvfopCurrentTimestampN => "current_timestamp",
-        Op::SvfopLocaltime | Op::SvfopLocaltimeN => "localtime",
-        Op::SvfopLocaltimestamp | Op::SvfopLocaltimestampN => "localtimestamp",
-        Op::SvfopCurrentRole => "current_role",
-        Op::SvfopCurrentUser => "current_user",
-        Op::SvfopUser => "user",
-        Op::SvfopSessionUser => "session_user",
-        Op::SvfopCurrentCatalog => "current_catalog",
-        Op::SvfopCurrentSchema => "current_schema",
-        Op::SqlvalueFunctionOpUndefined => "?column?",
     }
 }

@@ -63,9 +63,12 @@ impl Walk<'_> {
             })
             .collect();
         let outer = std::mem::replace(&mut self.parameters, types.clone());
+        let effects = self.effects.len();
         if let Some(node) = inner.node() {
             self.preparable(node);
         }
+        // Nothing runs before EXECUTE.
+        self.effects.truncate(effects);
         self.parameters = outer;
         let (name, statement) = (prepare.name.clone(), Arc::clone(inner));
         self.effects.push(Effect::Prepare { name, statement, types });
@@ -124,8 +127,18 @@ impl Walk<'_> {
             let hold = declare.options & HOLD != 0;
             self.effects.push(Effect::DeclareCursor { name: declare.portalname.clone(), hold });
         }
+        let effects = self.effects.len();
         if let Some(node) = declare.query.as_deref() {
             self.query(node);
+        }
+        self.at_some_time(effects);
+    }
+
+    /// What a cursor's query does to the session happens at a FETCH, at the end of the transaction, or never.
+    fn at_some_time(&mut self, effects: usize) {
+        if self.effects.len() > effects {
+            self.effects.truncate(effects);
+            self.effects.push(Effect::SearchPathMayChange);
         }
     }
 
@@ -141,11 +154,13 @@ impl Walk<'_> {
         self.effects.push(Effect::Fetch(fetch.portalname.clone()));
     }
 
-    /// The accesses of a cursor's opening.
+    /// The accesses of a cursor's opening, and its effects, which come with its rows.
     fn again(&mut self, facts: &Facts) {
         for access in &facts.accesses {
             self.access(policy::Access { position: None, ..access.clone() });
         }
+        let later = |effect: &&Effect| !matches!(effect, Effect::DeclareCursor { .. });
+        self.effects.extend(facts.effects.iter().filter(later).cloned());
     }
 
     pub(super) fn discard(&mut self, discard: &DiscardStmt) {

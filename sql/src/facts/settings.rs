@@ -50,7 +50,14 @@ impl Walk<'_> {
             }
             VariableSetKind::VarSetMulti => self.set_multi(set),
             VariableSetKind::VarSetValue => {
-                let items: Vec<String> = set.args.iter().filter_map(item).collect();
+                let path = set.name.eq_ignore_ascii_case("search_path");
+                let items = set.args.iter().filter_map(item);
+                // Names in a path are cut like names elsewhere.
+                let items: Vec<String> = if path {
+                    items.map(|name| truncated(&name).to_owned()).collect()
+                } else {
+                    items.collect()
+                };
                 let value = if items.len() == set.args.len() { Value::Items(items) } else { Value::Computed };
                 self.setting(Change { name: &set.name, value, local: set.is_local, location: set.location });
             }
@@ -129,17 +136,13 @@ impl Walk<'_> {
 
     fn setting_effect(&mut self, name: String, change: Change<'_>) {
         let path = name == "search_path";
+        // A call of set_config may come late, more than once, or not at all.
+        let sure = matches!(change.value, Value::Items(_) | Value::Default);
         let value = match change.value {
             Value::Items(items) => Some(items),
             Value::Text(text) if path => Some(identifiers(&text, ',')),
             Value::Text(text) => Some(vec![text]),
-            Value::Default => None,
-            Value::Computed => {
-                if path {
-                    self.effects.push(Effect::SearchPathMayChange);
-                }
-                None
-            }
+            Value::Default | Value::Computed => None,
         };
         let isolation = matches!(name.as_str(), "transaction_isolation" | "default_transaction_isolation");
         if let (true, Some(level)) = (isolation, &value) {
@@ -147,6 +150,9 @@ impl Walk<'_> {
             self.effects.push(Effect::Isolation { level: level.concat().to_ascii_lowercase(), session });
         }
         self.effects.push(Effect::Set { name, value, local: change.local });
+        if path && !sure {
+            self.effects.push(Effect::SearchPathMayChange);
+        }
     }
 }
 
@@ -206,12 +212,19 @@ pub(super) fn identifiers(text: &str, separator: char) -> Vec<String> {
             '"' => quoted = !quoted,
             c if quoted => name.push(c),
             c if c == separator => names.push(std::mem::take(&mut name)),
-            c if c.is_whitespace() => {}
-            c => name.extend(c.to_lowercase()),
+            ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c' => {}
+            c => name.push(c.to_ascii_lowercase()),
         }
     }
     names.push(name);
-    names
+    names.into_iter().map(|name| truncated(&name).to_owned()).collect()
+}
+
+/// A name as long as the server keeps it.
+pub(super) fn truncated(name: &str) -> &str {
+    /// `NAMEDATALEN`, less its terminator.
+    const LONGEST: usize = 63;
+    name.get(..name.floor_char_boundary(LONGEST)).unwrap_or(name)
 }
 
 #[cfg(test)]

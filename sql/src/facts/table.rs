@@ -10,6 +10,7 @@ use policy::{Columns, Object, Verb};
 use super::names::strings;
 use super::range::{Item, Outputs};
 use super::target::Deed;
+use super::types::Ty;
 use super::walk::Walk;
 
 impl Walk<'_> {
@@ -44,10 +45,17 @@ impl Walk<'_> {
     /// A level of FROM where every name is a column of the table that is defined.
     pub(super) fn on_open_level(&mut self, walk: impl FnOnce(&mut Self)) {
         self.on_new_level(|inner| {
-            let outputs = Outputs { columns: Vec::new(), open: true };
+            let outputs = Outputs { open: true, ..Outputs::default() };
             inner.level.items.push(Item::made("", &outputs));
-            walk(inner);
+            inner.kept_for_later(walk);
         });
+    }
+
+    /// Walks what is kept, to run later.
+    pub(super) fn kept_for_later(&mut self, walk: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.storing, true);
+        walk(self);
+        self.storing = outer;
     }
 
     fn table_element(&mut self, node: &Node) {
@@ -69,7 +77,9 @@ impl Walk<'_> {
 
     pub(super) fn column_definition(&mut self, column: &ColumnDef) {
         if let Some(name) = &column.type_name {
-            self.type_name(name);
+            // The rows that there are get the new type: its checks run on them.
+            let of = self.type_name(name);
+            self.cast(Ty::Literal, of, 'a', name.location);
         }
         self.optional(column.raw_default.as_deref());
         for node in &column.constraints {
@@ -84,7 +94,6 @@ impl Walk<'_> {
             let Some(NodeEnum::List(pair)) = &node.node else { continue };
             self.index_elements(pair.items.get(..1).unwrap_or_default());
             if let Some(NodeEnum::List(names)) = pair.items.get(1).and_then(|node| node.node.as_ref()) {
-                use super::types::Ty;
                 self.operator(
                     &strings(&names.items),
                     Some(Ty::Unknown),
@@ -190,6 +199,7 @@ impl Walk<'_> {
             AlterTableType::AtChangeOwner => self.plain(Verb::Grant, Object::Session, -1),
             _ => {}
         }
+        self.cascades(command.behavior());
         match command.def.as_deref().and_then(|node| node.node.as_ref()) {
             None => {}
             Some(NodeEnum::ColumnDef(column)) => self.column_definition(column),

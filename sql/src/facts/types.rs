@@ -15,6 +15,8 @@ pub(super) const BOOL: u32 = 16;
 pub(super) const INT8: u32 = 20;
 pub(super) const INT4: u32 = 23;
 pub(super) const TEXT: u32 = 25;
+pub(super) const VARCHAR: u32 = 1043;
+pub(super) const REGCLASS: u32 = 2205;
 pub(super) const NUMERIC: u32 = 1700;
 const UNKNOWN: u32 = 705;
 const RECORD: u32 = 2249;
@@ -120,6 +122,18 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether a type is certain to be neither a row nor something that may be one.
+    pub(super) fn is_scalar(&mut self, of: Ty) -> bool {
+        let Ty::Known(oid) = of else { return false };
+        let oid = self.base(oid);
+        let kind = if oid < FIRST_USER {
+            crate::builtins::type_by_oid(self.scope.version, oid).map(|of| of.kind)
+        } else {
+            self.user_type(oid).map(|of| of.kind)
+        };
+        matches!(kind, Some('b' | 'e' | 'r' | 'm'))
+    }
+
     /// The array of a type.
     pub(super) fn array(&self, of: Ty) -> Ty {
         match of {
@@ -166,11 +180,11 @@ impl Walk<'_> {
         if from == to {
             return true;
         }
-        if from < FIRST_USER && to < FIRST_USER {
-            return builtin::passes(self.scope.version, from, to);
+        if from < FIRST_USER && to < FIRST_USER && builtin::passes(self.scope.version, from, to) {
+            return true;
         }
         // The row of a join or a subquery passes for a row of a table.
-        if from == RECORD && self.may_be_row(to) {
+        if from == RECORD && to >= FIRST_USER && self.may_be_row(to) {
             return true;
         }
         // Arrays pass where their elements do.
@@ -219,10 +233,7 @@ impl Walk<'_> {
             Ty::Known(from) => Some(self.base(from)),
             Ty::Unknown => None,
         };
-        // Between built-in types there are only built-in casts, all harmless.
-        if from.is_some_and(|from| from < FIRST_USER) && to < FIRST_USER {
-            return;
-        }
+        // Built-in casts are all harmless. Users make casts between built-in types, too.
         let Some(casts) = self.user_casts() else { return };
         for cast in casts.iter() {
             let usable = match context {
@@ -252,16 +263,13 @@ impl Walk<'_> {
         Ty::Unknown
     }
 
-    /// Counts the users' casts that may bring a user's type to where a built-in one is wanted.
+    /// Counts the users' casts that may bring a type to where another is wanted.
     pub(super) fn implicit_casts(&mut self, of: Ty, location: i32) {
         let from = match of {
             Ty::Literal => return,
             Ty::Unknown => None,
             Ty::Known(oid) => Some(self.base(oid)),
         };
-        if from.is_some_and(|from| from < FIRST_USER) {
-            return;
-        }
         if let Some(element @ Ty::Known(_)) = from.map(|from| self.element(Ty::of(from))) {
             self.implicit_casts(element, location);
         }

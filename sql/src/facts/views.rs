@@ -53,24 +53,23 @@ impl Walk<'_> {
     }
 }
 
-/// The tables behind a view, and their columns behind those of the view that are written; all of them where a
-/// column comes from none.
+/// The tables behind a view, and their columns behind those of the view that are written. Where no column says
+/// which table it is, it may be each that the view reads.
 fn through(relation: &Relation, view: &View, columns: &Columns) -> BTreeMap<RelationName, Columns> {
+    let all = |columns: &Columns| {
+        let names = view.reads.iter().map(|(name, _)| name.clone());
+        names.map(|name| (name, columns.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let names = match columns {
+        Columns::All => return all(&Columns::All),
+        Columns::Set(names) if names.is_empty() => return all(&Columns::none()),
+        Columns::Set(names) => names,
+    };
     let mut under: BTreeMap<RelationName, Columns> = BTreeMap::new();
-    for (_, name, _) in &view.origins {
-        under.entry(name.clone()).or_insert_with(Columns::none);
-    }
-    let numbers: Option<Vec<i32>> = match columns {
-        Columns::All => None,
-        Columns::Set(names) => Some(names.iter().map(|name| number(relation, name)).collect()),
-    };
-    let Some(numbers) = numbers else {
-        return under.into_keys().map(|name| (name, Columns::All)).collect();
-    };
-    for number in numbers {
+    for number in names.iter().map(|name| number(relation, name)) {
         let origins: Vec<_> = view.origins.iter().filter(|(own, ..)| *own == number).collect();
         if origins.is_empty() {
-            under.values_mut().for_each(|columns| *columns = Columns::All);
+            return all(&Columns::All);
         }
         for (_, name, column) in origins {
             let set = Columns::Set(std::iter::once(column.clone()).collect());

@@ -41,8 +41,8 @@ pub(super) struct Walk<'a> {
     pub(super) rows: Vec<u32>,
     /// The WITH query whose body comes next, if it may name itself.
     pub(super) recursing: Option<usize>,
-    /// The one row of pg_settings that the query at hand looks at.
-    pub(super) pinned_setting: Option<String>,
+    /// In an expression that is kept, to run later and unseen: a default, a check, a view, a rule.
+    pub(super) storing: bool,
     /// View bodies and checks: how deep, and how many so far.
     nesting: usize,
     bodies: usize,
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
             parameters: scope.parameter_types.to_vec(),
             rows: Vec::new(),
             recursing: None,
-            pinned_setting: None,
+            storing: false,
             nesting: 0,
             bodies: 0,
         }

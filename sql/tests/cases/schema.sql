@@ -34,4 +34,14 @@ CREATE OPERATOR shop.=== (LEFTARG = int, RIGHTARG = text, FUNCTION = vault.spy);
 CREATE FUNCTION vault.colour_to_int(shop.colour) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE CAST (shop.colour AS int) WITH FUNCTION vault.colour_to_int(shop.colour) AS IMPLICIT;
 CREATE AGGREGATE shop.longest(text) (SFUNC = pg_catalog.textcat, STYPE = text);
+-- What attacks lean on.
+CREATE TABLE shop.settings (key text, value text);
+CREATE TABLE shop.people (id int, mail shop.email, contact shop.contact, mails shop.email[]);
+CREATE TYPE shop.mails AS RANGE (SUBTYPE = shop.email);
+CREATE DOMAIN shop.checked_contact AS shop.contact CHECK (vault.valid_email((VALUE).note));
+CREATE VIEW shop.spaced AS SELECT id AS "my id", owner AS "my (owner)" FROM vault.secrets;
+CREATE VIEW shop.blind AS SELECT 1 AS one FROM vault.secrets;
+CREATE VIEW shop.mails_of AS SELECT name::shop.email AS mail FROM shop.customers;
+CREATE VIEW shop.filled AS SELECT p.* FROM jsonb_to_record('{}') AS p(mail shop.email);
+CREATE TABLE vault."Keys" (id int, ctid_of text);
 ALTER DATABASE postgres SET search_path = shop, public;

@@ -7,7 +7,7 @@ use sql::{Effect, Facts};
 use wire::postgres::TransactionStatus;
 
 use super::Gate;
-use crate::postgres::catalog::SharedCatalog;
+use crate::postgres::{catalog::SharedCatalog, refusal::Refusal};
 
 /// How many accesses the session's state may rest on.
 const RESTS_ON: usize = 256;
@@ -60,6 +60,7 @@ impl Gate<'_> {
                 self.scope.touched = true;
                 self.scope.forget();
                 self.private = Some(SharedCatalog::new(self.version));
+                self.scope.forget_number();
             }
             Effect::TempDdl => {
                 self.scope.touched = true;
@@ -72,8 +73,7 @@ impl Gate<'_> {
 
     fn forget_temp(&self) {
         if let Some(temp) = self.scope.temp_schema() {
-            let catalog = self.private.as_ref().unwrap_or(&self.catalog);
-            catalog.lock().catalog.forget_schema(temp);
+            self.names().lock().catalog.forget_schema(temp);
         }
     }
 
@@ -88,6 +88,7 @@ impl Gate<'_> {
         };
         if ended {
             self.private = None;
+            self.scope.forget_number();
             self.catalog.forget();
         }
     }
@@ -100,12 +101,15 @@ impl Gate<'_> {
         }
     }
 
-    /// Whether the session's state may rest on more.
-    pub(super) fn may_rest_on(&self, facts: &[Arc<Facts>]) -> bool {
+    /// Refuses when the session's state would rest on too much.
+    pub(super) fn may_rest_on(&self, facts: &[Arc<Facts>]) -> Result<(), Refusal> {
         let more = facts.iter().filter(|facts| facts.effects.iter().any(changes_session));
         let count: usize =
             more.map(|facts| facts.accesses.iter().filter(|a| a.verb != Verb::Select).count()).sum();
-        self.rests_on.len() + count <= RESTS_ON
+        if self.rests_on.len() + count <= RESTS_ON {
+            return Ok(());
+        }
+        Err(Refusal::new("54000", "the session has changed too many settings and cursors"))
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use audit::StatementKind;
 use policy::Protocol;
-use sql::{Facts, Syntax, Tag};
 use wire::{
     Frame,
     postgres::{
@@ -13,15 +12,15 @@ use wire::{
     },
 };
 
-use super::{Gate, Stop, resolve::Decided};
+use super::{Gate, Stop};
 use crate::{
     cleared::Cleared,
     postgres::{
+        decision::Decision,
         own::RESERVED,
-        parser::{self, Parsed},
         refusal::Refusal,
-        relay::queue::{Effects, Expected, Kind, Whose},
-        statements::{Change, Found, NAMES, NamedStatement, Portal},
+        relay::queue::{Expected, Kind, Whose},
+        statements::{Change, Found, NAMES, NamedStatement, Opening, Portal},
     },
 };
 
@@ -36,17 +35,6 @@ fn unreserved(name: &str) -> Result<String, Refusal> {
     Ok(name.to_owned())
 }
 
-/// A statement under a name, parsed again from its own syntax.
-fn parsed(named: &NamedStatement) -> Parsed {
-    let statements = named.statement.iter().cloned().collect();
-    Parsed { text: Arc::clone(&named.text), syntax: Arc::new(Syntax { statements }) }
-}
-
-fn no_facts() -> Arc<Facts> {
-    let (accesses, effects, unresolved) = (Vec::new(), Vec::new(), Vec::new());
-    Arc::new(Facts { tag: Tag::Select, accesses, effects, unresolved, returns_rows: false })
-}
-
 impl Gate<'_> {
     /// Parse: refused here already if no values could change that.
     pub(super) async fn parse(&mut self, frame: Frame) -> Result<(), Stop> {
@@ -54,49 +42,34 @@ impl Gate<'_> {
             return Err(Stop::Skipped);
         };
         let types: Vec<u32> = types.iter().collect();
-        let text: Arc<str> = text.into();
-        let (parsed, decided) = match self.decide_parse(name, &text, &types).await {
-            Ok(decided) => decided,
+        let decision = match self.decide_parse(name, text, &types).await {
+            Ok(decision) => decision,
             Err(Stop::Refused(refusal)) => {
-                return self.refuse_recorded(Kind::Parse, StatementKind::Parse, &text, &refusal);
+                return self.refuse_recorded(Kind::Parse, StatementKind::Parse, text, &refusal);
             }
             Err(stop) => return Err(stop),
         };
-        let recorded =
-            self.record_allow(StatementKind::Parse, &parsed.text, &decided.allow, &decided.facts).await;
-        if let Err(refusal) = recorded {
+        if let Err(refusal) = self.record_durably(StatementKind::Parse, text, &decision).await {
             return self.refuse(Kind::Parse, &refusal);
         }
-        let Some(permit) = self.permit(&decided.allow, decided.scope) else {
+        let Some(permit) = self.permit(&decision) else {
             return self.refuse(Kind::Parse, &Refusal::no_policy());
         };
-        let statement = parsed.syntax.statements.first().cloned();
-        let named = NamedStatement { text: parsed.text, statement, types };
+        let named = Arc::new(NamedStatement::new(text, &types, decision));
         let change = Change::Statement(name.to_owned(), named);
-        self.forward(Cleared::new(permit, frame), Expected::new(Kind::Parse, Whose::Client), Some(change));
+        self.forward(&Cleared::new(permit, frame), changing(Kind::Parse), Some(change));
         Ok(())
     }
 
-    async fn decide_parse(
-        &mut self,
-        name: &str,
-        text: &Arc<str>,
-        types: &[u32],
-    ) -> Result<(Parsed, Decided), Stop> {
+    async fn decide_parse(&mut self, name: &str, text: &str, types: &[u32]) -> Result<Arc<Decision>, Stop> {
         unreserved(name)?;
         if self.shared.lock().names.len() >= NAMES {
             return Err(
                 Refusal::new("54000", "the session has too many prepared statements and portals").into()
             );
         }
-        let parsed = parser::parse(text).await?;
-        if parsed.syntax.statements.len() > 1 {
-            return Err(
-                Refusal::new("42601", "cannot insert multiple commands into a prepared statement").into()
-            );
-        }
-        let decided = self.decide_text(&parsed, types).await?;
-        Ok((parsed, decided))
+        self.one_statement(text).await?;
+        self.decide_text(text, types).await
     }
 
     /// Bind: names are resolved anew, and the decision counts for the portal.
@@ -104,21 +77,21 @@ impl Gate<'_> {
         let Ok(Message::Bind(frontend::Bind { portal, statement, .. })) = Message::decode(&frame) else {
             return Err(Stop::Skipped);
         };
-        let (named, decided) = match self.decide_bind(portal, statement).await {
+        let (named, decision) = match self.decide_bind(portal, statement).await {
             Ok(decided) => decided,
             Err(Stop::Refused(refusal)) => {
-                let text: Arc<str> = format!("Bind of statement `{statement}`").into();
+                let text = format!("Bind of statement `{statement}`");
                 return self.refuse_recorded(Kind::Bind, StatementKind::Bind, &text, &refusal);
             }
             Err(stop) => return Err(stop),
         };
-        let Some(permit) = self.permit(&decided.allow, decided.scope) else {
+        let Some(permit) = self.permit(&decision) else {
             return self.refuse(Kind::Bind, &Refusal::no_policy());
         };
-        let facts = decided.facts.first().cloned().unwrap_or_else(no_facts);
-        let opened = Portal { text: named.text, facts, allow: Some((decided.allow, decided.scope)) };
-        let change = Change::Portal(portal.to_owned(), Box::new(opened));
-        self.forward(Cleared::new(permit, frame), Expected::new(Kind::Bind, Whose::Client), Some(change));
+        self.shared.lock().names.decided(statement, &named, &decision);
+        let opened = Portal { text: Arc::clone(&named.text), opening: Opening::Bound(decision) };
+        let change = Change::Portal(portal.to_owned(), opened);
+        self.forward(&Cleared::new(permit, frame), changing(Kind::Bind), Some(change));
         Ok(())
     }
 
@@ -126,31 +99,25 @@ impl Gate<'_> {
         &mut self,
         portal: &str,
         statement: &str,
-    ) -> Result<(NamedStatement, Decided), Stop> {
+    ) -> Result<(Arc<NamedStatement>, Arc<Decision>), Stop> {
         unreserved(portal)?;
         let named = self.named_statement(statement).await?;
-        let decided = self.decide_text(&parsed(&named), &named.types).await?;
-        if !self.may_rest_on(&decided.facts) {
-            return Err(Refusal::new("54000", "the session has changed too many settings and cursors").into());
-        }
-        Ok((named, decided))
+        let decision = self.decide_named(&named).await?;
+        self.may_rest_on(decision.facts())?;
+        Ok((named, decision))
     }
 
     /// The statement of that name, once it is certain.
-    async fn named_statement(&mut self, name: &str) -> Result<NamedStatement, Stop> {
-        if self.shared.lock().queue.has_effects() {
+    async fn named_statement(&mut self, name: &str) -> Result<Arc<NamedStatement>, Stop> {
+        let waits = {
+            let state = self.shared.lock();
+            state.queue.has_effects() || matches!(state.names.statement(name), Found::Wait)
+        };
+        if waits {
             self.settle_names().await?;
         }
-        let found = self.shared.lock().names.statement(name);
-        let found = match found {
-            Found::Wait => {
-                self.settle_names().await?;
-                self.shared.lock().names.statement(name)
-            }
-            Found::Known(_) | Found::Absent => found,
-        };
-        match found {
-            Found::Known(named) => Ok(named),
+        match self.shared.lock().names.statement(name) {
+            Found::Known(named) => Ok(Arc::clone(named)),
             Found::Absent | Found::Wait => {
                 Err(Refusal::new("26000", format!("prepared statement \"{name}\" does not exist")).into())
             }
@@ -159,19 +126,15 @@ impl Gate<'_> {
 
     /// The portal of that name, once it is certain.
     async fn named_portal(&mut self, name: &str) -> Result<Portal, Stop> {
-        if self.shared.lock().queue.has_effects() {
+        let waits = {
+            let state = self.shared.lock();
+            state.queue.has_effects() || matches!(state.names.portal(name), Found::Wait)
+        };
+        if waits {
             self.settle_names().await?;
         }
-        let found = self.shared.lock().names.portal(name);
-        let found = match found {
-            Found::Wait => {
-                self.settle_names().await?;
-                self.shared.lock().names.portal(name)
-            }
-            Found::Known(_) | Found::Absent => found,
-        };
-        match found {
-            Found::Known(portal) => Ok(portal),
+        match self.shared.lock().names.portal(name) {
+            Found::Known(portal) => Ok(portal.clone()),
             Found::Absent | Found::Wait => {
                 Err(Refusal::new("34000", format!("portal \"{name}\" does not exist")).into())
             }
@@ -183,48 +146,49 @@ impl Gate<'_> {
         let Ok(Message::Execute(frontend::Execute { portal: name, .. })) = Message::decode(&frame) else {
             return Err(Stop::Skipped);
         };
-        let (portal, decided) = match self.decide_execute(name).await {
+        let (kind, recorded) = (Kind::Execute, StatementKind::Execute);
+        let (portal, decision) = match self.decide_execute(name).await {
             Ok(decided) => decided,
             Err(Stop::Refused(refusal)) => {
-                let portal = self.shared.lock().names.portal(name);
-                let text: Arc<str> = match portal {
-                    Found::Known(portal) => portal.text,
+                let text: Arc<str> = match self.shared.lock().names.portal(name) {
+                    Found::Known(portal) => Arc::clone(&portal.text),
                     Found::Absent | Found::Wait => format!("Execute of portal `{name}`").into(),
                 };
-                return self.refuse_recorded(Kind::Execute, StatementKind::Execute, &text, &refusal);
+                return self.refuse_recorded(kind, recorded, &text, &refusal);
             }
             Err(stop) => return Err(stop),
         };
-        let recorded =
-            self.record_allow(StatementKind::Execute, &portal.text, &decided.allow, &decided.facts).await;
-        if let Err(refusal) = recorded {
-            return self.refuse(Kind::Execute, &refusal);
+        if let Err(refusal) = self.record_durably(recorded, &portal.text, &decision).await {
+            return self.refuse(kind, &refusal);
         }
-        let Some(permit) = self.permit(&decided.allow, decided.scope) else {
-            return self.refuse(Kind::Execute, &Refusal::no_policy());
+        let Some(permit) = self.permit(&decision) else {
+            return self.refuse(kind, &Refusal::no_policy());
         };
-        self.note_effects(&decided.facts);
-        let mut expected = Expected::new(Kind::Execute, Whose::Client);
-        if decided.facts.iter().any(|facts| !facts.effects.is_empty()) {
-            expected.effects = Some(Effects { text: portal.text, facts: decided.facts });
-        }
-        self.forward(Cleared::new(permit, frame), expected, None);
+        let expected = self.expected(kind, &portal.text, &decision);
+        self.forward(&Cleared::new(permit, frame), expected, None);
         Ok(())
     }
 
-    async fn decide_execute(&mut self, name: &str) -> Result<(Portal, Decided), Stop> {
+    async fn decide_execute(&mut self, name: &str) -> Result<(Portal, Arc<Decision>), Stop> {
         let portal = self.named_portal(name).await?;
-        let facts = vec![Arc::clone(&portal.facts)];
-        if let Some((allow, scope)) = &portal.allow
-            && self.permit(allow, *scope).is_some()
-        {
-            let decided = Decided { allow: allow.clone(), scope: *scope, facts };
-            return Ok((portal, decided));
-        }
         let current = self.current()?;
-        let scope = portal.allow.as_ref().map(|(_, scope)| *scope).unwrap_or_default();
-        let allow = self.decide(&current, &portal.facts.accesses, scope, &portal.text)?;
-        Ok((portal, Decided { allow, scope, facts }))
+        let opened = match &portal.opening {
+            Opening::Bound(decision) => Some(decision),
+            Opening::Declared(_) => None,
+        };
+        if let Some(decision) = opened
+            && self.permit(decision).is_some()
+        {
+            let decision = Arc::clone(decision);
+            return Ok((portal, decision));
+        }
+        let scope = opened.map(|decision| decision.scope()).unwrap_or_default();
+        let accesses: Vec<_> =
+            portal.facts().iter().flat_map(|facts| facts.accesses.iter().cloned()).collect();
+        let allow = self.decide(&current, &accesses, scope, &portal.text)?;
+        let syntax = opened.map(|decision| Arc::clone(decision.syntax())).unwrap_or_default();
+        let decision = Decision::new((allow, scope), (syntax, &[]), portal.facts().to_vec());
+        Ok((portal, Arc::new(decision)))
     }
 
     /// Describe: only of what was decided on.
@@ -237,7 +201,8 @@ impl Gate<'_> {
         let permit = known.and_then(|()| self.protocol(Protocol::Describe));
         match permit {
             Ok(permit) => {
-                self.forward(Cleared::new(permit, frame), Expected::new(Kind::Describe, Whose::Client), None);
+                let expected = Expected::new(Kind::Describe, Whose::Client);
+                self.forward(&Cleared::new(permit, frame), expected, None);
                 Ok(())
             }
             Err(Stop::Refused(refusal)) => self.refuse(Kind::Describe, &refusal),
@@ -253,8 +218,7 @@ impl Gate<'_> {
         };
         match change.map_err(Stop::from).and_then(|change| Ok((change, self.protocol(Protocol::Close)?))) {
             Ok((change, permit)) => {
-                let expected = Expected::new(Kind::Close, Whose::Client);
-                self.forward(Cleared::new(permit, frame), expected, Some(change));
+                self.forward(&Cleared::new(permit, frame), changing(Kind::Close), Some(change));
                 Ok(())
             }
             Err(Stop::Refused(refusal)) => self.refuse(Kind::Close, &refusal),
@@ -278,17 +242,13 @@ impl Gate<'_> {
         Ok(())
     }
 
-    fn forward(&mut self, cleared: Cleared<Frame>, expected: Expected, change: Option<Change>) {
-        let mut state = self.shared.lock();
-        match change {
-            Some(change) => {
-                state.names.begin(change);
-                state.queue.push(expected.changing());
-            }
-            None => state.queue.push(expected),
-        }
-        drop(state);
-        self.open_exchange = true;
-        self.writer.client(&cleared);
+    /// Sends a frame that was decided on, and expects its answer.
+    pub(super) fn forward(&mut self, cleared: &Cleared<Frame>, expected: Expected, change: Option<Change>) {
+        let shared = self.shared;
+        self.go(&mut shared.lock(), cleared, Some(expected), change);
     }
+}
+
+const fn changing(kind: Kind) -> Expected {
+    Expected::new(kind, Whose::Client).changing()
 }

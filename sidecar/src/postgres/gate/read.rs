@@ -31,7 +31,7 @@ impl Gate<'_> {
         let learnt = row.and_then(|row| self.scope.learn(row));
         if let Some(temp) = self.scope.temp_schema().filter(|temp| before.as_deref() != Some(*temp)) {
             // What is known under this name may be of a session that has ended.
-            self.private.as_ref().unwrap_or(&self.catalog).lock().catalog.forget_schema(temp);
+            self.names().lock().catalog.forget_schema(temp);
         }
         learnt.ok_or_else(|| Refusal::new("XX000", "the session's search path cannot be read").into())
     }
@@ -45,8 +45,7 @@ impl Gate<'_> {
         } else {
             self.read(owns).await?
         };
-        let catalog = self.private.as_ref().unwrap_or(&self.catalog);
-        let mut entry = catalog.lock();
+        let mut entry = self.names().lock();
         for (question, rows) in questions.iter().zip(&results) {
             let answered = entry.catalog.answer(question, rows);
             answered.map_err(|error| {
@@ -102,8 +101,7 @@ impl Gate<'_> {
         let client_waits = self.shared.lock().queue.client_waits();
         if !client_waits {
             // No cancel of the client may hit what is ours.
-            self.about.cancel.outstanding(false);
-            self.about.cancel.settled().await;
+            self.about.cancel.hold().await;
         }
         self.expect(owns.len());
         for own in owns {

@@ -1,34 +1,34 @@
 //! From a text to facts and a decision: names are looked up until everything is known, and decisions are kept
 //! as long as nothing that they rest on has changed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use policy::{Allow, Scope};
-use sql::{Facts, Needs, Prediction, Statement, Tag, Unready};
+use policy::Scope;
+use sql::{Facts, Needs, Prediction, Statement, Syntax, Tag, Unready};
 
-use super::{Gate, KEPT, Stop};
-use crate::postgres::{parser::Parsed, refusal::Refusal};
+use super::{Gate, Stop};
+use crate::postgres::{
+    catalog::SharedCatalog,
+    decision::{Asked, Decision},
+    known::{self, Found},
+    parser,
+    refusal::Refusal,
+    statements::NamedStatement,
+};
 
 /// How often names may lead to further names (views to views, types to types) before it is given up.
 const ROUNDS: usize = 12;
 
-/// A text that was decided on.
-#[derive(Clone, Debug)]
-pub(super) struct Decided {
-    pub(super) allow: Allow,
-    pub(super) scope: Scope,
-    pub(super) facts: Vec<Arc<Facts>>,
-}
+/// Facts, and the scope that they were found in.
+type Resolved = (Vec<Arc<Facts>>, Scope);
 
-/// A decision that is remembered with what it rests on.
-#[derive(Debug)]
-pub(super) struct Kept {
-    /// Keeps the address, which is the key, from being used again.
-    statement: Arc<Statement>,
-    types: Vec<u32>,
-    facts: Arc<Facts>,
-    allow: Allow,
-    scope: Scope,
+/// What is to be decided.
+#[derive(Clone, Copy, Debug)]
+struct Text<'a> {
+    text: &'a str,
+    types: &'a [u32],
+    /// Whether the statements are all of the text, so that decisions may be kept under it.
+    whole: bool,
 }
 
 /// Whether a statement of this kind resolves names of relations, functions or types.
@@ -58,24 +58,85 @@ const fn uses_session_names(tag: Tag) -> bool {
     matches!(tag, Tag::Execute | Tag::Fetch | Tag::Close | Tag::Deallocate | Tag::Explain | Tag::Definition)
 }
 
+/// Whether a decision about these statements may be kept under their text.
+fn keeps(statements: &[Arc<Statement>]) -> bool {
+    let mut tags = statements.iter().map(|statement| statement.tag());
+    tags.all(|tag| resolves_names(tag) && !uses_session_names(tag))
+}
+
 impl Gate<'_> {
-    /// Decides on a whole text: every statement in it, with one decision.
-    pub(super) async fn decide_text(&mut self, parsed: &Parsed, types: &[u32]) -> Result<Decided, Stop> {
-        self.prepare(&parsed.syntax.statements).await?;
-        if let Some(kept) = self.find_kept(&parsed.syntax.statements, types) {
-            return Ok(kept);
+    /// What a text, or one like it, parses to.
+    async fn syntax(&mut self, text: &str) -> Result<Arc<Syntax>, Stop> {
+        match known::find(text, &self.asked()?, &[]) {
+            Found::Decided(decision) => Ok(Arc::clone(decision.syntax())),
+            Found::Parsed(syntax) => Ok(syntax),
+            Found::Nothing => Ok(parser::parse(text).await?),
         }
-        let facts = self.resolve(&parsed.syntax.statements, types, &parsed.text).await?;
+    }
+
+    /// Refuses what a prepared statement cannot be.
+    pub(super) async fn one_statement(&mut self, text: &str) -> Result<(), Stop> {
+        if self.syntax(text).await?.statements.len() > 1 {
+            return Err(
+                Refusal::new("42601", "cannot insert multiple commands into a prepared statement").into()
+            );
+        }
+        Ok(())
+    }
+
+    /// Decides on a whole text: every statement in it, with one decision.
+    pub(super) async fn decide_text(&mut self, text: &str, types: &[u32]) -> Result<Arc<Decision>, Stop> {
+        let of = Text { text, types, whole: true };
+        let like_it = self.syntax(text).await?;
+        match self.decide_syntax(&like_it, of).await {
+            // Said again of this very text, so that positions in it are right.
+            Err(Stop::Refused(_)) => self.decide_syntax(&parser::parse_anew(text).await?, of).await,
+            decided => decided,
+        }
+    }
+
+    /// Decides on a prepared statement anew.
+    pub(super) async fn decide_named(&mut self, named: &NamedStatement) -> Result<Arc<Decision>, Stop> {
+        if named.own_text {
+            return self.decide_text(&named.text, &named.types).await;
+        }
+        let syntax = Arc::new(Syntax { statements: named.statement.iter().cloned().collect() });
+        let of = Text { text: &named.text, types: &named.types, whole: false };
+        self.decide_syntax(&syntax, of).await
+    }
+
+    async fn decide_syntax(&mut self, syntax: &Arc<Syntax>, of: Text<'_>) -> Result<Arc<Decision>, Stop> {
+        let Text { text, types, whole } = of;
+        self.prepare(&syntax.statements).await?;
+        let asked = self.asked()?;
+        let keeps = whole && keeps(&syntax.statements);
+        if keeps && let Found::Decided(decision) = known::find(text, &asked, types) {
+            return Ok(decision);
+        }
+        let (facts, scope) = self.resolve(&syntax.statements, types, text).await?;
         let current = self.current()?;
-        let scope = self.scope_number();
         let all: Vec<_> = facts.iter().flat_map(|facts| facts.accesses.iter().cloned()).collect();
-        let allow = match self.decide(&current, &all, scope, &parsed.text) {
+        let allow = match self.decide(&current, &all, scope, text) {
             Ok(allow) => allow,
-            Err(refusal) => return Err(unresolved(&facts, &parsed.text).unwrap_or(refusal).into()),
+            Err(refusal) => return Err(unresolved(&facts, text).unwrap_or(refusal).into()),
         };
-        let decided = Decided { allow, scope, facts };
-        self.keep(&parsed.syntax.statements, types, &decided);
-        Ok(decided)
+        let decision = Decision::new((allow, scope), (Arc::clone(syntax), types), facts);
+        let decision = Arc::new(decision);
+        if keeps && (syntax.statements.len() == 1 || decision.is_plain()) {
+            known::keep_decision(text, &decision);
+        }
+        Ok(decision)
+    }
+
+    /// Who asks, and in which state.
+    fn asked(&mut self) -> Result<Asked, Stop> {
+        let generation = self.current()?.generation;
+        Ok(Asked { generation, scope: self.scope_number(), caller: self.caller })
+    }
+
+    /// The catalog that names are looked up in.
+    pub(super) fn names(&self) -> &SharedCatalog {
+        self.private.as_ref().unwrap_or(&self.catalog)
     }
 
     /// Brings what is known of the session up to date, as far as these statements need it.
@@ -88,10 +149,11 @@ impl Gate<'_> {
         if !statements.iter().any(|statement| resolves_names(statement.tag())) {
             return Ok(());
         }
-        if self.scope.is_stale() {
+        self.now = Instant::now();
+        if self.scope.is_stale(self.now) {
             self.read_scope().await?;
         }
-        self.private.as_ref().unwrap_or(&self.catalog).lock().keep_fresh();
+        self.names().keep_fresh(self.now);
         Ok(())
     }
 
@@ -123,45 +185,13 @@ impl Gate<'_> {
         }
         if wrong {
             self.scope.forget();
-            self.private.as_ref().unwrap_or(&self.catalog).forget();
+            self.names().forget();
         }
     }
 
-    fn scope_number(&self) -> Scope {
+    fn scope_number(&mut self) -> Scope {
         let catalog = self.private.as_ref().unwrap_or(&self.catalog);
-        self.scope.number(catalog.identity(), catalog.lock().catalog.epoch())
-    }
-
-    /// A decision from before that still holds.
-    fn find_kept(&mut self, statements: &[Arc<Statement>], types: &[u32]) -> Option<Decided> {
-        let [statement] = statements else { return None };
-        let scope = self.scope_number();
-        let kept = self.kept.get(&(Arc::as_ptr(statement) as usize))?;
-        let fits = kept.scope == scope && kept.types == types && Arc::ptr_eq(&kept.statement, statement);
-        let current = self.about.documents.current().filter(|_| fits)?;
-        if !kept.allow.holds(current.generation, scope, self.about.guard.caller()) {
-            return None;
-        }
-        self.about.guard.using(current.generation);
-        Some(Decided { allow: kept.allow.clone(), scope, facts: vec![Arc::clone(&kept.facts)] })
-    }
-
-    fn keep(&mut self, statements: &[Arc<Statement>], types: &[u32], decided: &Decided) {
-        let ([statement], [facts]) = (statements, decided.facts.as_slice()) else { return };
-        if uses_session_names(statement.tag()) || !resolves_names(statement.tag()) {
-            return;
-        }
-        if self.kept.len() >= KEPT {
-            self.kept.clear();
-        }
-        let kept = Kept {
-            statement: Arc::clone(statement),
-            types: types.to_vec(),
-            facts: Arc::clone(facts),
-            allow: decided.allow.clone(),
-            scope: decided.scope,
-        };
-        self.kept.insert(Arc::as_ptr(statement) as usize, kept);
+        self.scope.number(catalog).unwrap_or_else(|| self.scope.number_anew(catalog))
     }
 
     /// The facts of statements that run one after the other, each in the state that the ones before leave.
@@ -170,17 +200,17 @@ impl Gate<'_> {
         statements: &[Arc<Statement>],
         types: &[u32],
         text: &str,
-    ) -> Result<Vec<Arc<Facts>>, Stop> {
+    ) -> Result<Resolved, Stop> {
         let mut read_anew = false;
         for _ in 0..ROUNDS {
             match self.facts_now(statements, types) {
-                Ok(facts) if read_anew || facts.iter().all(|facts| facts.unresolved.is_empty()) => {
-                    return Ok(facts);
+                Ok((facts, scope)) if read_anew || facts.iter().all(|facts| facts.unresolved.is_empty()) => {
+                    return Ok((facts, scope));
                 }
                 Ok(_) => {
                     // A name that is absent may have been made a moment ago.
                     read_anew = true;
-                    self.private.as_ref().unwrap_or(&self.catalog).forget();
+                    self.names().forget();
                     self.read_scope().await?;
                 }
                 Err(Unready::Needs(needs)) => self.look_up(&needs).await?,
@@ -194,8 +224,10 @@ impl Gate<'_> {
         self.read_catalog(&needs.questions()).await
     }
 
-    fn facts_now(&self, statements: &[Arc<Statement>], types: &[u32]) -> Result<Vec<Arc<Facts>>, Unready> {
-        let catalog = self.private.as_ref().unwrap_or(&self.catalog).lock();
+    fn facts_now(&mut self, statements: &[Arc<Statement>], types: &[u32]) -> Result<Resolved, Unready> {
+        // One look for both: nobody may change what is known between the facts and the number.
+        let mut catalog = self.private.as_ref().unwrap_or(&self.catalog).lock();
+        let number = self.scope.number_in(&mut catalog);
         let state = self.shared.lock();
         let scope = sql::Scope {
             version: self.version,
@@ -209,7 +241,7 @@ impl Gate<'_> {
             doubt: sql::Doubt::default(),
         };
         if let [statement] = statements {
-            return sql::facts(statement, &scope).map(|facts| vec![Arc::new(facts)]);
+            return Ok((vec![Arc::new(sql::facts(statement, &scope)?)], number));
         }
         let mut prediction = Prediction::new(&self.scope.path, state.names.session());
         let mut found = Vec::new();
@@ -231,19 +263,21 @@ impl Gate<'_> {
                 Err(refused) => return Err(needs.map_or(refused, Unready::Needs)),
             }
         }
-        needs.map_or(Ok(found), |needs| Err(Unready::Needs(needs)))
+        needs.map_or(Ok((found, number)), |needs| Err(Unready::Needs(needs)))
     }
 
     /// The facts of the FunctionCall message.
-    pub(super) async fn resolve_call(&mut self, function: u32) -> Result<Arc<Facts>, Stop> {
+    pub(super) async fn resolve_call(&mut self, function: u32) -> Result<(Arc<Facts>, Scope), Stop> {
         self.take_errors();
         self.end_privacy();
-        if self.scope.is_stale() {
+        self.now = Instant::now();
+        if self.scope.is_stale(self.now) {
             self.read_scope().await?;
         }
         for _ in 0..ROUNDS {
             let facts = {
-                let catalog = self.private.as_ref().unwrap_or(&self.catalog).lock();
+                let mut catalog = self.private.as_ref().unwrap_or(&self.catalog).lock();
+                let number = self.scope.number_in(&mut catalog);
                 let state = self.shared.lock();
                 let scope = sql::Scope {
                     version: self.version,
@@ -256,20 +290,15 @@ impl Gate<'_> {
                     database: &self.about.database,
                     doubt: sql::Doubt::default(),
                 };
-                sql::function_call(function, &scope)
+                sql::function_call(function, &scope).map(|facts| (Arc::new(facts), number))
             };
             match facts {
-                Ok(facts) => return Ok(Arc::new(facts)),
+                Ok(facts) => return Ok(facts),
                 Err(Unready::Needs(needs)) => self.look_up(&needs).await?,
                 Err(Unready::Refused(refused)) => return Err(Refusal::from_statement(refused, "").into()),
             }
         }
         Err(Refusal::new("54001", "what the function names leads too far to be understood").into())
-    }
-
-    /// The scope that a call was resolved in.
-    pub(super) fn call_scope(&self) -> Scope {
-        self.scope_number()
     }
 }
 

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use policy::Scope;
 use sql::builtins::Version;
 
-use crate::postgres::login::ServerVersion;
+use crate::postgres::{
+    catalog::{Locked, SharedCatalog},
+    login::ServerVersion,
+};
 
 /// Asked again after this time of use: other sessions make schemas, too.
 const FRESH: Duration = Duration::from_secs(5);
@@ -25,8 +28,8 @@ pub(super) struct SessionScope {
     pub(super) role: String,
     /// The transaction sees the catalog as it was when it began.
     pub(super) snapshot: bool,
-    /// Counts what was learnt: equal numbers mean equal scopes.
-    serial: u64,
+    /// Its number, and the epoch of the catalog that it was given for.
+    numbered: Option<(Scope, u64)>,
     read_at: Option<Instant>,
     /// Something may have changed it in this transaction, so that its end may change it back.
     pub(super) touched: bool,
@@ -34,8 +37,8 @@ pub(super) struct SessionScope {
 
 impl SessionScope {
     /// Whether the server must be asked before names are resolved.
-    pub(super) fn is_stale(&self) -> bool {
-        self.read_at.is_none_or(|at| at.elapsed() > FRESH)
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.read_at.is_none_or(|at| now.saturating_duration_since(at) > FRESH)
     }
 
     /// Something may have changed it.
@@ -51,8 +54,9 @@ impl SessionScope {
     pub(super) fn learn(&mut self, row: &[Option<String>]) -> Option<()> {
         let [Some(path), temp, Some(role), Some(isolation)] = row else { return None };
         let path: Vec<String> = serde_json::from_str(path).ok()?;
-        let changed = path != self.path || *temp != self.temp || *role != self.role;
-        self.serial += u64::from(changed);
+        if path != self.path || *temp != self.temp || *role != self.role {
+            self.numbered = None;
+        }
         self.snapshot = matches!(isolation.as_str(), "repeatable read" | "serializable");
         self.path = path;
         self.temp.clone_from(temp);
@@ -61,13 +65,27 @@ impl SessionScope {
         Some(())
     }
 
-    /// One number for everything that a decision about names depends on.
-    pub(super) fn number(&self, catalog: usize, epoch: u64) -> Scope {
-        use std::hash::{DefaultHasher, Hash, Hasher};
+    /// Its number with what the catalog knows now, if it has been asked for before.
+    pub(super) fn number(&self, catalog: &SharedCatalog) -> Option<Scope> {
+        let (scope, epoch) = self.numbered?;
+        (epoch == catalog.epoch()).then_some(scope)
+    }
 
-        let mut hasher = DefaultHasher::new();
-        (catalog, epoch, self.serial).hash(&mut hasher);
-        Scope(hasher.finish())
+    /// The same, given now.
+    pub(super) fn number_anew(&mut self, catalog: &SharedCatalog) -> Scope {
+        self.number_in(&mut catalog.lock())
+    }
+
+    /// The same for a catalog in use.
+    pub(super) fn number_in(&mut self, catalog: &mut Locked<'_>) -> Scope {
+        let numbered = catalog.scope(&self.path, self.temp.as_deref(), &self.role);
+        self.numbered = Some(numbered);
+        numbered.0
+    }
+
+    /// Another catalog is used from now on.
+    pub(super) const fn forget_number(&mut self) {
+        self.numbered = None;
     }
 }
 

@@ -3,78 +3,64 @@
 use std::sync::Arc;
 
 use audit::StatementKind;
-use sql::Facts;
+use sql::Syntax;
 use wire::{
     Frame,
     postgres::frontend::{FunctionCall, Message, Query},
 };
 
-use super::{Gate, Stop, resolve::Decided};
+use super::{Gate, Stop};
 use crate::{
     cleared::Cleared,
     postgres::{
-        parser,
+        decision::Decision,
         refusal::Refusal,
         relay::queue::{Effects, Expected, Kind, Whose},
     },
 };
 
 /// How often a decision is made again because the policy changed meanwhile.
-const AGAIN: usize = 3;
+pub(super) const AGAIN: usize = 3;
 
 impl Gate<'_> {
     /// A Query: every statement of its text is decided before any byte goes.
     pub(super) async fn query(&mut self, frame: Frame) -> Result<(), Stop> {
         let Ok(Message::Query(Query { text })) = Message::decode(&frame) else { return Err(Stop::Skipped) };
-        let text: Arc<str> = text.into();
         for _ in 0..AGAIN {
-            let (text, decided) = match self.decide_query(&text).await {
-                Ok(decided) => decided,
+            let decision = match self.decide_query(text).await {
+                Ok(decision) => decision,
                 Err(Stop::Refused(refusal)) => {
-                    return self.refuse_recorded(Kind::Query, StatementKind::Query, &text, &refusal);
+                    return self.refuse_recorded(Kind::Query, StatementKind::Query, text, &refusal);
                 }
                 Err(stop) => return Err(stop),
             };
-            let recorded =
-                self.record_allow(StatementKind::Query, &text, &decided.allow, &decided.facts).await;
-            if let Err(refusal) = recorded {
+            if let Err(refusal) = self.record_durably(StatementKind::Query, text, &decision).await {
                 return self.refuse(Kind::Query, &refusal);
             }
-            if let Some(permit) = self.permit(&decided.allow, decided.scope) {
-                self.forward_simple(&Cleared::new(permit, frame), Kind::Query, text, decided.facts);
+            if let Some(permit) = self.permit(&decision) {
+                let expected = self.expected(Kind::Query, text, &decision);
+                self.forward(&Cleared::new(permit, frame), expected, None);
                 return Ok(());
             }
         }
         self.refuse(Kind::Query, &Refusal::no_policy())
     }
 
-    async fn decide_query(&mut self, text: &Arc<str>) -> Result<(Arc<str>, Decided), Stop> {
-        let parsed = parser::parse(text).await?;
-        let decided = self.decide_text(&parsed, &[]).await?;
-        if !self.may_rest_on(&decided.facts) {
-            return Err(Refusal::new("54000", "the session has changed too many settings and cursors").into());
-        }
-        Ok((parsed.text, decided))
+    async fn decide_query(&mut self, text: &str) -> Result<Arc<Decision>, Stop> {
+        let decision = self.decide_text(text, &[]).await?;
+        self.may_rest_on(decision.facts())?;
+        Ok(decision)
     }
 
-    fn forward_simple(
-        &mut self,
-        cleared: &Cleared<Frame>,
-        kind: Kind,
-        text: Arc<str>,
-        facts: Vec<Arc<Facts>>,
-    ) {
-        self.note_effects(&facts);
+    /// The answer to a frame with statements: what they do to the session counts once the server confirms it.
+    pub(super) fn expected(&mut self, kind: Kind, text: &str, decision: &Decision) -> Expected {
         let mut expected = Expected::new(kind, Whose::Client);
-        if facts.iter().any(|facts| !facts.effects.is_empty()) {
-            expected.effects = Some(Effects { text, facts });
+        if !decision.is_plain() {
+            self.note_effects(decision.facts());
+            let effects = Effects { text: text.into(), facts: decision.facts().to_vec() };
+            expected.effects = Some(Box::new(effects));
         }
-        let mut state = self.shared.lock();
-        state.queue.push(expected);
-        state.names.next_exchange();
-        drop(state);
-        self.open_exchange = false;
-        self.writer.client(cleared);
+        expected
     }
 
     /// A FunctionCall: refused unless a rule names the function, harmless or not.
@@ -82,42 +68,33 @@ impl Gate<'_> {
         let Ok(Message::FunctionCall(FunctionCall { function, .. })) = Message::decode(&frame) else {
             return Err(Stop::Skipped);
         };
-        let text: Arc<str> = format!("call of function {function}").into();
-        let decided = match self.decide_call(function, &text).await {
-            Ok(decided) => decided,
-            Err(Stop::Refused(refusal)) => {
-                return self.refuse_recorded(
-                    Kind::FunctionCall,
-                    StatementKind::FunctionCall,
-                    &text,
-                    &refusal,
-                );
-            }
+        let (kind, recorded) = (Kind::FunctionCall, StatementKind::FunctionCall);
+        let text = format!("call of function {function}");
+        let decision = match self.decide_call(function, &text).await {
+            Ok(decision) => decision,
+            Err(Stop::Refused(refusal)) => return self.refuse_recorded(kind, recorded, &text, &refusal),
             Err(stop) => return Err(stop),
         };
-        let recorded =
-            self.record_allow(StatementKind::FunctionCall, &text, &decided.allow, &decided.facts).await;
-        if let Err(refusal) = recorded {
-            return self.refuse(Kind::FunctionCall, &refusal);
+        if let Err(refusal) = self.record_durably(recorded, &text, &decision).await {
+            return self.refuse(kind, &refusal);
         }
-        match self.permit(&decided.allow, decided.scope) {
+        match self.permit(&decision) {
             Some(permit) => {
-                let cleared = Cleared::new(permit, frame);
-                self.forward_simple(&cleared, Kind::FunctionCall, text, decided.facts);
+                let expected = self.expected(kind, &text, &decision);
+                self.forward(&Cleared::new(permit, frame), expected, None);
                 Ok(())
             }
-            None => self.refuse(Kind::FunctionCall, &Refusal::no_policy()),
+            None => self.refuse(kind, &Refusal::no_policy()),
         }
     }
 
-    async fn decide_call(&mut self, function: u32, text: &str) -> Result<Decided, Stop> {
-        let facts = self.resolve_call(function).await?;
+    async fn decide_call(&mut self, function: u32, text: &str) -> Result<Decision, Stop> {
+        let (facts, scope) = self.resolve_call(function).await?;
         let current = self.current()?;
-        let scope = self.call_scope();
         // The baseline covers functions within statements, not this message.
         let accesses: Vec<_> =
             facts.accesses.iter().cloned().map(|a| policy::Access { baseline: false, ..a }).collect();
         let allow = self.decide(&current, &accesses, scope, text)?;
-        Ok(Decided { allow, scope, facts: vec![facts] })
+        Ok(Decision::new((allow, scope), (Arc::new(Syntax::default()), &[]), vec![facts]))
     }
 }

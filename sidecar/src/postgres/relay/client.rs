@@ -1,18 +1,25 @@
 //! From the client: bytes to frames, frames to the gate.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::BytesMut;
+use futures_util::future::BoxFuture;
 use policy::Generation;
-use tokio::{io::AsyncReadExt, sync::watch, time::timeout};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wire::postgres::ClientSplitter;
 
-use super::End;
+use super::{End, quiet::Quiet, scratch};
 use crate::{policy::Documents, postgres::EndReason, postgres::gate::Gate, stream::ReadHalf};
 
-/// What is read at once, in bytes.
-const READ: usize = 16 * 1024;
+/// A buffer that held more than this is given back once it is empty, in bytes.
+const KEPT: usize = 4 * 1024;
 /// How long a session gets to finish its transaction when the sidecar ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -21,9 +28,39 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(super) struct ClientSide {
     reader: ReadHalf,
     splitter: ClientSplitter,
-    changed: watch::Receiver<Generation>,
-    shutdown: CancellationToken,
+    /// What came since the buffer was last given back, if that is much.
+    grown: usize,
+    signals: Quiet<Signal>,
     bytes: u64,
+}
+
+/// What a session hears from beside the client: with what it takes to wait for the next one.
+type Signal = BoxFuture<'static, (Signalled, watch::Receiver<Generation>, CancellationToken)>;
+
+enum Signalled {
+    PolicyChanged,
+    Shutdown,
+    /// The holder of the policy is gone.
+    Alone,
+}
+
+enum Heard {
+    Bytes(usize),
+    Gone,
+    Signal(Signalled),
+}
+
+fn signal(mut changed: watch::Receiver<Generation>, shutdown: CancellationToken) -> Signal {
+    Box::pin(async move {
+        let signalled = tokio::select! {
+            changed = changed.changed() => match changed {
+                Ok(()) => Signalled::PolicyChanged,
+                Err(_) => Signalled::Alone,
+            },
+            () = shutdown.cancelled() => Signalled::Shutdown,
+        };
+        (signalled, changed, shutdown)
+    })
 }
 
 impl ClientSide {
@@ -34,8 +71,8 @@ impl ClientSide {
         shutdown: CancellationToken,
     ) -> Self {
         let bytes = buffer.len() as u64;
-        let changed = documents.changed();
-        Self { reader, splitter: ClientSplitter::new(buffer), changed, shutdown, bytes }
+        let signals = Quiet::new(signal(documents.changed(), shutdown));
+        Self { reader, splitter: ClientSplitter::new(buffer), grown: KEPT + 1, signals, bytes }
     }
 
     /// Bytes that came.
@@ -52,49 +89,69 @@ impl ClientSide {
 
     async fn relay(&mut self, gate: &mut Gate<'_>) -> Result<End, End> {
         loop {
-            while let Some(frame) = self.splitter.next().map_err(End::violation)? {
-                if let Some(end) = gate.frame(frame).await? {
-                    return Ok(end);
-                }
+            if let Some(end) = self.frames(gate).await? {
+                return Ok(end);
             }
-            gate.flush().await?;
-            let buffer = self.splitter.buffer();
-            buffer.reserve(READ);
-            tokio::select! {
-                read = self.reader.read_buf(buffer) => match read {
-                    Ok(0) | Err(_) => return Ok(End::silent(EndReason::ClientGone)),
-                    Ok(read) => self.bytes += read as u64,
-                },
-                changed = self.changed.changed() => {
-                    if changed.is_err() {
-                        return Ok(End::silent(EndReason::Internal));
-                    }
-                    gate.policy_changed()?;
-                }
-                () = self.shutdown.cancelled() => return Ok(self.drain(gate).await),
+            match self.hear().await {
+                Heard::Bytes(read) => self.bytes += read as u64,
+                Heard::Gone => return Ok(End::silent(EndReason::ClientGone)),
+                Heard::Signal(Signalled::PolicyChanged) => gate.policy_changed()?,
+                Heard::Signal(Signalled::Shutdown) => return Ok(self.drain(gate).await),
+                Heard::Signal(Signalled::Alone) => return Ok(End::silent(EndReason::Internal)),
             }
         }
+    }
+
+    /// Passes on all frames that are whole. An end is returned when the client says goodbye.
+    async fn frames(&mut self, gate: &mut Gate<'_>) -> Result<Option<End>, End> {
+        gate.heard();
+        while let Some(frame) = self.splitter.next().map_err(End::violation)? {
+            if let Some(end) = gate.frame(frame).await? {
+                return Ok(Some(end));
+            }
+        }
+        let buffer = self.splitter.buffer();
+        if self.grown > KEPT && buffer.is_empty() {
+            *buffer = BytesMut::new();
+            self.grown = 0;
+        }
+        gate.rest().await?;
+        Ok(None)
+    }
+
+    /// Waits for the client, or a signal.
+    async fn hear(&mut self) -> Heard {
+        let Self { reader, splitter, signals, grown, .. } = self;
+        let heard = poll_fn(|context| {
+            if let Poll::Ready((signalled, changed, shutdown)) = Pin::new(&mut *signals).poll(context) {
+                signals.set(signal(changed, shutdown));
+                return Poll::Ready(Ok(Heard::Signal(signalled)));
+            }
+            let read = read(reader, splitter, context);
+            read.map_ok(|read| if read == 0 { Heard::Gone } else { Heard::Bytes(read) })
+        });
+        let heard = heard.await.unwrap_or(Heard::Gone);
+        if let Heard::Bytes(read) = heard {
+            *grown = (*grown).max(read).max(splitter.buffer().len());
+        }
+        heard
     }
 
     /// Goes on until the client is between transactions, but not for long.
     async fn drain(&mut self, gate: &mut Gate<'_>) -> End {
         let finish = async {
             while !gate.is_idle() {
-                let buffer = self.splitter.buffer();
-                buffer.reserve(READ);
+                let Self { reader, splitter, .. } = self;
                 tokio::select! {
-                    read = self.reader.read_buf(buffer) => match read {
+                    read = poll_fn(|context| read(reader, splitter, context)) => match read {
                         Ok(0) | Err(_) => return Err(End::silent(EndReason::ClientGone)),
                         Ok(read) => self.bytes += read as u64,
                     },
                     () = gate.progress() => {}
                 }
-                while let Some(frame) = self.splitter.next().map_err(End::violation)? {
-                    if let Some(end) = gate.frame(frame).await? {
-                        return Err(end);
-                    }
+                if let Some(end) = self.frames(gate).await? {
+                    return Err(end);
                 }
-                gate.flush().await?;
             }
             Ok(())
         };
@@ -105,4 +162,15 @@ impl ClientSide {
             }
         }
     }
+}
+
+fn read(
+    reader: &mut ReadHalf,
+    splitter: &mut ClientSplitter,
+    context: &mut std::task::Context<'_>,
+) -> Poll<io::Result<usize>> {
+    scratch::poll_read(reader, context, |bytes, _| {
+        splitter.push(bytes);
+        bytes.len()
+    })
 }

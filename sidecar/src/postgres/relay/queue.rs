@@ -51,7 +51,7 @@ pub(in crate::postgres) struct Expected {
     /// A change of names is confirmed or failed with it.
     pub(in crate::postgres) change: bool,
     /// What its statements do to the session once it is confirmed, with their text.
-    pub(in crate::postgres) effects: Option<Effects>,
+    pub(in crate::postgres) effects: Option<Box<Effects>>,
     failed: bool,
 }
 
@@ -65,6 +65,10 @@ pub(in crate::postgres) struct Effects {
 impl Expected {
     pub(in crate::postgres) const fn new(kind: Kind, whose: Whose) -> Self {
         Self { kind, whose, change: false, effects: None, failed: false }
+    }
+
+    const fn is_own(&self) -> bool {
+        matches!(self.whose, Whose::Own { .. })
     }
 
     /// With a change of names.
@@ -93,8 +97,10 @@ pub(in crate::postgres) struct Unexpected(pub(in crate::postgres) u8);
 /// What a message settled.
 #[derive(Debug, Default)]
 pub(in crate::postgres) struct Settled {
-    /// Confirmed (true) or failed (false), oldest first.
-    pub(in crate::postgres) expected: Vec<(Expected, bool)>,
+    /// What is answered with it, confirmed (true) or failed (false).
+    pub(in crate::postgres) answered: Option<(Expected, bool)>,
+    /// What failed with it, oldest first.
+    pub(in crate::postgres) skipped: Vec<Expected>,
     /// The transaction's status, if the server just said it.
     pub(in crate::postgres) status: Option<TransactionStatus>,
     /// The server waits for COPY data.
@@ -107,12 +113,25 @@ pub(in crate::postgres) struct Settled {
 #[derive(Debug, Default)]
 pub(in crate::postgres) struct Queue {
     expected: VecDeque<Expected>,
+    /// How many of them are not for the client.
+    own: usize,
+    /// How many of them bring effects.
+    effects: usize,
 }
 
 impl Queue {
     /// A message goes upstream.
     pub(in crate::postgres) fn push(&mut self, expected: Expected) {
+        self.own += usize::from(expected.is_own());
+        self.effects += usize::from(expected.effects.is_some());
         self.expected.push_back(expected);
+    }
+
+    fn pop(&mut self) -> Option<Expected> {
+        let expected = self.expected.pop_front()?;
+        self.own -= usize::from(expected.is_own());
+        self.effects -= usize::from(expected.effects.is_some());
+        Some(expected)
     }
 
     pub(in crate::postgres) fn is_empty(&self) -> bool {
@@ -125,12 +144,12 @@ impl Queue {
 
     /// Whether any answer to the client itself is outstanding.
     pub(in crate::postgres) fn client_waits(&self) -> bool {
-        self.expected.iter().any(|expected| !matches!(expected.whose, Whose::Own { .. }))
+        self.expected.len() > self.own
     }
 
     /// Whether effects on the session are outstanding.
-    pub(in crate::postgres) fn has_effects(&self) -> bool {
-        self.expected.iter().any(|expected| expected.effects.is_some())
+    pub(in crate::postgres) const fn has_effects(&self) -> bool {
+        self.effects > 0
     }
 
     /// Whether an outstanding effect is such a one.
@@ -200,11 +219,11 @@ impl Queue {
 
     /// While it waits for COPY data the server ignores Sync and Flush: those that are under way get no answer.
     fn drop_ignored(&mut self) {
-        let mut index = 0;
-        self.expected.retain(|expected| {
-            index += 1;
-            index == 1 || expected.kind != Kind::Sync
-        });
+        for (index, expected) in std::mem::take(self).expected.into_iter().enumerate() {
+            if index == 0 || expected.kind != Kind::Sync {
+                self.push(expected);
+            }
+        }
     }
 
     fn passed(expected: &Expected) -> Answer {
@@ -226,10 +245,10 @@ impl Queue {
             let succeeds_only_for_us = matches!(front.whose, Whose::Refused(_)) && tag != b'Z';
             kinds.contains(&front.kind) && !succeeds_only_for_us
         });
-        let front = self.expected.pop_front().filter(|_| fits).ok_or(Unexpected(tag))?;
+        let front = self.pop().filter(|_| fits).ok_or(Unexpected(tag))?;
         let answer = Self::passed(&front);
         let confirmed = !front.failed;
-        settled.expected.push((front, confirmed));
+        settled.answered = Some((front, confirmed));
         Ok(answer)
     }
 
@@ -246,15 +265,11 @@ impl Queue {
         match front.kind {
             Kind::Query | Kind::FunctionCall | Kind::Sync => front.failed = true,
             Kind::Parse | Kind::Bind | Kind::Describe | Kind::Execute | Kind::Close => {
-                while let Some(skipped) = self.expected.pop_front() {
-                    if skipped.kind == Kind::Sync {
-                        self.expected.push_front(skipped);
-                        return answer;
-                    }
-                    // A Query within an extended exchange is skipped like the rest.
-                    settled.expected.push((skipped, false));
+                // A Query within an extended exchange is skipped like the rest.
+                while self.expected.front().is_some_and(|front| front.kind != Kind::Sync) {
+                    settled.skipped.extend(self.pop());
                 }
-                settled.skips = true;
+                settled.skips = self.expected.is_empty();
             }
         }
         answer
@@ -288,8 +303,8 @@ mod tests {
     fn an_error_skips_up_to_the_sync_that_is_under_way() {
         let mut queue = queue(&[Kind::Parse, Kind::Bind, Kind::Execute, Kind::Sync, Kind::Parse]);
         let (_, settled) = queue.on_message(b'E', None).expect("fits");
-        assert_eq!(settled.expected.len(), 3);
-        assert!(!settled.skips && settled.expected.iter().all(|(_, confirmed)| !confirmed));
+        assert_eq!(settled.skipped.len(), 3);
+        assert!(!settled.skips && settled.answered.is_none());
         assert!(queue.on_message(b'Z', IDLE).is_ok());
         assert!(queue.on_message(b'1', None).is_ok());
     }
@@ -323,6 +338,21 @@ mod tests {
         let (_, settled) = queue.on_message(b'G', None).expect("fits");
         assert!(settled.copy_in);
         assert!(queue.on_message(b'C', None).is_ok());
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_outstanding() {
+        let mut queue = Queue::default();
+        let effects = Some(Box::new(Effects { text: "".into(), facts: Vec::new() }));
+        queue.push(Expected { effects, ..Expected::new(Kind::Execute, Whose::Client) });
+        queue.push(Expected::new(Kind::Sync, Whose::Client));
+        queue.push(Expected::new(Kind::Close, Whose::Own { last: true }));
+        assert!(queue.has_effects() && queue.client_waits());
+        assert!(queue.on_message(b'G', None).is_ok(), "the Sync is ignored");
+        assert!(queue.on_message(b'C', None).is_ok());
+        assert!(!queue.has_effects() && !queue.client_waits() && queue.len() == 1);
+        assert!(queue.on_message(b'3', None).is_ok());
         assert!(queue.is_empty());
     }
 

@@ -1,36 +1,63 @@
 //! From the server: what answers the client is passed on as it comes, rows without being assembled; what answers
 //! us is kept; the error of a refused message is replaced.
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::futures::Notified,
+};
 use wire::postgres::{ServerWalk, Step, TransactionStatus, backend::Message};
 
 use super::{
     End,
     queue::Answer,
+    quiet::Quiet,
+    scratch,
     state::{Shared, State},
 };
 use crate::{
-    postgres::EndReason,
+    postgres::{EndReason, cancel::Answers},
     stream::{ReadHalf, WriteHalf},
 };
 
-/// What is read at once, in bytes; more once a result turns out to be large.
-const READ: usize = 16 * 1024;
-const READ_LARGE: usize = 64 * 1024;
 /// The most that our own reads may answer, in bytes.
 const OWN_ANSWER: usize = 32 * 1024 * 1024;
+/// Room for more than this is given back once it is empty, in bytes.
+const KEPT: usize = 4 * 1024;
 
 /// The server's direction.
 #[derive(Debug)]
 pub(super) struct ServerSide<'a> {
     reader: ReadHalf,
-    buffer: BytesMut,
-    walk: ServerWalk,
-    shared: &'a Shared,
-    /// What goes to the client when it is not simply what came.
+    walker: Walker<'a>,
+    injected: Quiet<Pin<Box<Notified<'a>>>>,
+    /// The beginning of a message whose end has not come.
+    held: BytesMut,
+    /// What could not be written at once, or is not simply what came.
     out: BytesMut,
     bytes: u64,
+}
+
+/// Looks at what the server sends.
+#[derive(Debug)]
+struct Walker<'a> {
+    walk: ServerWalk,
+    shared: &'a Shared,
+    answers: Answers,
+}
+
+/// How far the walk came.
+struct Walked {
+    /// That many bytes are done with.
+    bytes: usize,
+    /// Whether they go to the client just as they are.
+    passes: bool,
 }
 
 fn broken(what: impl std::fmt::Display) -> End {
@@ -39,9 +66,10 @@ fn broken(what: impl std::fmt::Display) -> End {
 }
 
 impl<'a> ServerSide<'a> {
-    pub(super) fn new(reader: ReadHalf, buffer: BytesMut, shared: &'a Shared) -> Self {
-        let walk = ServerWalk::default();
-        Self { reader, buffer, walk, shared, out: BytesMut::new(), bytes: 0 }
+    pub(super) fn new(reader: ReadHalf, held: BytesMut, shared: &'a Shared, answers: Answers) -> Self {
+        let walker = Walker { walk: ServerWalk::default(), shared, answers };
+        let injected = Quiet::new(Box::pin(shared.injected.notified()));
+        Self { reader, walker, injected, held, out: BytesMut::new(), bytes: 0 }
     }
 
     /// Bytes that went to the client.
@@ -57,46 +85,117 @@ impl<'a> ServerSide<'a> {
     }
 
     async fn relay(&mut self, client: &mut WriteHalf) -> Result<End, End> {
-        let mut want = READ;
+        // What came with the login's answer.
+        let came = std::mem::take(&mut self.held);
+        poll_fn(|context| Poll::Ready(self.take(&came, client, context))).await?;
         loop {
-            let passed = self.walk_buffer()?;
-            self.pass_on(passed, client).await?;
-            self.buffer.reserve(want);
-            let shared = self.shared;
-            tokio::select! {
-                read = self.reader.read_buf(&mut self.buffer) => match read {
-                    Ok(0) | Err(_) => {
-                        return Ok(End::telling(
-                            EndReason::UpstreamGone, "08006", "the upstream closed the connection",
-                        ));
-                    }
-                    Ok(read) => want = if read >= want { READ_LARGE } else { READ },
-                },
-                () = shared.injected.notified() => {
-                    let inject = std::mem::take(&mut self.shared.lock().inject);
-                    self.out.extend_from_slice(&inject);
-                }
+            while !self.out.is_empty() {
+                client.write_buf(&mut self.out).await.map_err(gone)?;
+            }
+            if self.out.capacity() > KEPT {
+                self.out = BytesMut::new();
+            }
+            client.flush().await.map_err(gone)?;
+            if !poll_fn(|context| self.poll_server(client, context)).await? {
+                return Ok(End::telling(
+                    EndReason::UpstreamGone,
+                    "08006",
+                    "the upstream closed the connection",
+                ));
             }
         }
     }
 
-    /// Walks over what is in the buffer. Returns how many bytes at its front go to the client as they are; what
-    /// goes there otherwise is in `out`.
-    fn walk_buffer(&mut self) -> Result<usize, End> {
-        // As long as everything passes, nothing is copied.
+    /// Waits for the server and passes on what came; false at the end.
+    fn poll_server(&mut self, client: &mut WriteHalf, context: &mut Context<'_>) -> Poll<Result<bool, End>> {
+        if Pin::new(&mut self.injected).poll(context).is_ready() {
+            self.injected.set(Box::pin(self.walker.shared.injected.notified()));
+            let inject = std::mem::take(&mut self.walker.shared.lock().inject);
+            self.bytes += inject.len() as u64;
+            self.out.extend_from_slice(&inject);
+            return Poll::Ready(Ok(true));
+        }
+        let Self { reader, walker, held, out, bytes, .. } = self;
+        let read = scratch::poll_read(reader, context, |came, context| {
+            let mut passing = Passing { walker, held, out, bytes };
+            passing.take(came, client, context).map(|()| !came.is_empty())
+        });
+        Poll::Ready(ready!(read).unwrap_or(Ok(false)))
+    }
+
+    fn take(&mut self, came: &[u8], client: &mut WriteHalf, context: &mut Context<'_>) -> Result<(), End> {
+        let Self { walker, held, out, bytes, .. } = self;
+        Passing { walker, held, out, bytes }.take(came, client, context)
+    }
+}
+
+fn gone(_: std::io::Error) -> End {
+    End::silent(EndReason::ClientGone)
+}
+
+/// What it takes to pass on what came.
+struct Passing<'s, 'a> {
+    walker: &'s mut Walker<'a>,
+    held: &'s mut BytesMut,
+    out: &'s mut BytesMut,
+    bytes: &'s mut u64,
+}
+
+impl Passing<'_, '_> {
+    /// Passes on what came, straight from where it was read to if nothing is in the way.
+    fn take(&mut self, came: &[u8], client: &mut WriteHalf, context: &mut Context<'_>) -> Result<(), End> {
+        let before = self.out.len();
+        if self.held.is_empty() {
+            let walked = self.walker.walk(came, self.out)?;
+            let (done, rest) = came.split_at_checked(walked.bytes).unwrap_or((came, &[]));
+            let straight = if walked.passes { done } else { &[] };
+            *self.bytes += (straight.len() + self.out.len() - before) as u64;
+            self.held.extend_from_slice(rest);
+            return self.write(straight, client, context);
+        }
+        self.held.extend_from_slice(came);
+        let walked = self.walker.walk(self.held, self.out)?;
+        let done = self.held.split_to(walked.bytes.min(self.held.len()));
+        if self.held.is_empty() {
+            *self.held = BytesMut::new();
+        }
+        let straight = if walked.passes { &done[..] } else { &[] };
+        *self.bytes += (straight.len() + self.out.len() - before) as u64;
+        self.write(straight, client, context)
+    }
+
+    /// Writes at once as much as the client takes. The rest waits.
+    fn write(&mut self, bytes: &[u8], client: &mut WriteHalf, context: &mut Context<'_>) -> Result<(), End> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let written = match Pin::new(client).poll_write(context, bytes) {
+            Poll::Ready(Ok(0)) => return Err(End::silent(EndReason::ClientGone)),
+            Poll::Ready(written) => written.map_err(gone)?,
+            Poll::Pending => 0,
+        };
+        self.out.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        Ok(())
+    }
+}
+
+impl Walker<'_> {
+    /// Walks over bytes of the server. As long as everything passes, nothing is copied; from the first message
+    /// on that does not, what goes to the client is written to `out`.
+    fn walk(&mut self, bytes: &[u8], out: &mut BytesMut) -> Result<Walked, End> {
         let mut walked = 0;
-        let mut copying = !self.out.is_empty();
+        let mut passes = out.is_empty();
         let mut state = self.shared.lock();
         let mut answered = false;
         loop {
-            let rest = self.buffer.get(walked..).unwrap_or_default();
+            let rest = bytes.get(walked..).unwrap_or_default();
             let step = if state.queue.reads() && self.walk.is_between_messages() {
                 let whole = self.walk.whole(rest).map_err(broken)?;
                 whole.map_or(Step::Incomplete, |(tag, bytes)| Step::Message { tag, bytes })
             } else {
                 self.walk.step(rest).map_err(broken)?
             };
-            let (answer, bytes) = match step {
+            let (answer, length) = match step {
                 Step::Incomplete => break,
                 Step::Stream { bytes, .. } => (state.queue.on_stream().map_err(broken)?, bytes),
                 Step::Message { tag, bytes } => {
@@ -105,46 +204,26 @@ impl<'a> ServerSide<'a> {
                     (on_message(&mut state, tag, message)?, bytes)
                 }
             };
-            match answer {
-                Answer::Pass if copying => {
-                    self.out.extend_from_slice(self.buffer.get(walked..walked + bytes).unwrap_or_default());
-                }
-                Answer::Pass => {}
-                Answer::Read | Answer::Replace(_) => {
-                    if !copying {
-                        copying = true;
-                        self.out.extend_from_slice(self.buffer.get(..walked).unwrap_or_default());
-                    }
-                    if let Answer::Replace(error) = answer {
-                        self.out.extend_from_slice(&error);
-                    }
-                }
+            if passes && answer != Answer::Pass {
+                passes = false;
+                out.extend_from_slice(bytes.get(..walked).unwrap_or_default());
             }
-            walked += bytes;
+            match answer {
+                Answer::Pass if passes => {}
+                Answer::Pass => out.extend_from_slice(rest.get(..length).unwrap_or_default()),
+                Answer::Read => {}
+                Answer::Replace(error) => out.extend_from_slice(&error),
+            }
+            walked += length;
+        }
+        if answered && !state.queue.client_waits() {
+            self.answers.all();
         }
         drop(state);
         if answered {
             self.shared.progress.notify_waiters();
         }
-        if copying {
-            self.buffer.advance(walked);
-            return Ok(0);
-        }
-        Ok(walked)
-    }
-
-    async fn pass_on(&mut self, passed: usize, client: &mut WriteHalf) -> Result<(), End> {
-        let gone = |_| End::silent(EndReason::ClientGone);
-        if passed > 0 {
-            self.bytes += passed as u64;
-            client.write_all(self.buffer.get(..passed).unwrap_or_default()).await.map_err(gone)?;
-            self.buffer.advance(passed);
-        }
-        if !self.out.is_empty() {
-            self.bytes += self.out.len() as u64;
-            client.write_all_buf(&mut self.out).await.map_err(gone)?;
-        }
-        client.flush().await.map_err(gone)
+        Ok(Walked { bytes: walked, passes })
     }
 }
 

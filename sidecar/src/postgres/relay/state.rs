@@ -11,10 +11,10 @@ use sql::Effect;
 use tokio::sync::Notify;
 use wire::postgres::TransactionStatus;
 
-use super::queue::{Effects, Queue, Settled, Whose};
+use super::queue::{Effects, Expected, Queue, Settled, Whose};
 use crate::postgres::{
     refusal::Refusal,
-    statements::{Change, Names, Portal},
+    statements::{Change, NamedStatement, Names, Opening, Portal},
 };
 
 /// Shared by both directions.
@@ -85,18 +85,11 @@ impl Shared {
 impl State {
     /// Takes what a message settled.
     pub(in crate::postgres) fn settle(&mut self, settled: Settled) {
-        for (expected, confirmed) in settled.expected {
-            if expected.change && confirmed {
-                self.names.confirm();
-            } else if expected.change {
-                self.names.fail();
-            }
-            if let Some(effects) = &expected.effects {
-                self.take_effects(effects, confirmed);
-            }
-            if let Whose::Own { last } = expected.whose {
-                self.settle_own(expected.kind, last, confirmed);
-            }
+        if let Some((expected, confirmed)) = settled.answered {
+            self.settle_one(expected, confirmed);
+        }
+        for expected in settled.skipped {
+            self.settle_one(expected, false);
         }
         self.skips |= settled.skips;
         self.copy_in |= settled.copy_in;
@@ -107,6 +100,20 @@ impl State {
                 let held = &self.held;
                 self.names.forget_portals(|name| held.contains(name));
             }
+        }
+    }
+
+    fn settle_one(&mut self, expected: Expected, confirmed: bool) {
+        if expected.change && confirmed {
+            self.names.confirm();
+        } else if expected.change {
+            self.names.fail();
+        }
+        if let Some(effects) = &expected.effects {
+            self.take_effects(effects, confirmed);
+        }
+        if let Whose::Own { last } = expected.whose {
+            self.settle_own(expected.kind, last, confirmed);
         }
     }
 
@@ -130,12 +137,14 @@ impl State {
             for effect in &facts.effects {
                 match effect {
                     Effect::Prepare { name, statement, types } if confirmed => {
-                        let named = crate::postgres::statements::NamedStatement {
+                        let named = NamedStatement {
                             text: Arc::clone(&effects.text),
                             statement: Some(Arc::clone(statement)),
-                            types: types.clone(),
+                            types: types.as_slice().into(),
+                            own_text: false,
+                            decision: None,
                         };
-                        self.names.apply(Change::Statement(name.clone(), named));
+                        self.names.apply(Change::Statement(name.clone(), Arc::new(named)));
                     }
                     Effect::Prepare { name, .. } | Effect::Deallocate(Some(name)) => {
                         self.names.apply(Change::NoStatement(name.clone()));
@@ -147,9 +156,9 @@ impl State {
                         self.held.clear();
                     }
                     Effect::DeclareCursor { name, hold } if confirmed => {
-                        let portal =
-                            Portal { text: Arc::clone(&effects.text), facts: Arc::clone(facts), allow: None };
-                        self.names.apply(Change::Portal(name.clone(), Box::new(portal)));
+                        let opening = Opening::Declared(Arc::clone(facts));
+                        let portal = Portal { text: Arc::clone(&effects.text), opening };
+                        self.names.apply(Change::Portal(name.clone(), portal));
                         if *hold {
                             self.held.insert(name.clone());
                         }

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use wire::Frame;
 
@@ -11,17 +10,21 @@ use crate::{cleared::Cleared, stream::WriteHalf};
 
 /// What is gathered before it must be written, in bytes.
 const GATHER: usize = 64 * 1024;
+/// Room for more than this is given back once it is written, in bytes.
+const KEPT: usize = 4 * 1024;
 
 /// Gathers messages and writes them at once.
 #[derive(Debug)]
 pub(in crate::postgres) struct UpstreamWriter {
     half: WriteHalf,
-    gathered: BytesMut,
+    gathered: Vec<u8>,
+    /// How much of it is written already.
+    written: usize,
 }
 
 impl UpstreamWriter {
-    pub(super) fn new(half: WriteHalf) -> Self {
-        Self { half, gathered: BytesMut::new() }
+    pub(super) const fn new(half: WriteHalf) -> Self {
+        Self { half, gathered: Vec::new(), written: 0 }
     }
 
     /// A client's frame that was decided on.
@@ -35,16 +38,24 @@ impl UpstreamWriter {
     }
 
     /// Whether so much is gathered that it should be written now.
-    pub(in crate::postgres) fn is_full(&self) -> bool {
+    pub(in crate::postgres) const fn is_full(&self) -> bool {
         self.gathered.len() >= GATHER
     }
 
-    /// Writes what is gathered.
+    /// Writes what is gathered. Goes on where it stood when it was given up before.
     pub(in crate::postgres) async fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.gathered.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.half.write(rest).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.written += written,
+            }
+        }
         if self.gathered.is_empty() {
             return Ok(());
         }
-        self.half.write_all_buf(&mut self.gathered).await?;
+        self.written = 0;
+        self.gathered.clear();
+        self.gathered.shrink_to(KEPT);
         self.half.flush().await
     }
 }
