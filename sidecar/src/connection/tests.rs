@@ -68,6 +68,7 @@ impl Scene {
             cancels: Cancels::new(),
             defaults: Defaults::new(),
             catalogs: Catalogs::new(),
+            services: Services::default(),
             slots: Arc::new(Semaphore::new(1)),
         };
         Self { shared, _dir: dir }
