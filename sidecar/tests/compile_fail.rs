@@ -3,6 +3,8 @@
 //! Each case names in its first line the error that the compiler must find in it. `allowed.rs` must compile, so
 //! that no case fails for want of a library.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
