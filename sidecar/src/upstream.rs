@@ -145,7 +145,7 @@ async fn addresses(upstream: &Upstream) -> Result<Vec<SocketAddr>, UpstreamError
 
 /// A name that no search list is applied to: whoever writes a pod writes its list, and would otherwise decide
 /// where the credential goes.
-fn absolute(host: &str) -> String {
+pub(crate) fn absolute(host: &str) -> String {
     format!("{}.", host.trim_end_matches('.'))
 }
 

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use policy::Document;
 use tokio::time::{Instant, timeout};
 
-use crate::capture::Arrival;
+use crate::{capture::Arrival, upstream::absolute};
 
 /// A Service keeps its address as long as it lives.
 const KEPT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, Option<Vec<IpAddr>>> + 
 
 fn look_up(host: String, port: u16) -> BoxFuture<'static, Option<Vec<IpAddr>>> {
     Box::pin(async move {
-        let found = timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
+        let found = timeout(PATIENCE, tokio::net::lookup_host((absolute(&host), port))).await;
         found.ok().and_then(Result::ok).map(|found| found.map(|address| address.ip()).collect())
     })
 }
@@ -75,7 +75,7 @@ impl Services {
     }
 }
 
-/// Whether a host is a Service's name: `orders.prod.svc`, with the cluster's domain or without.
+/// Whether a host is a Service's name, such as `orders.prod.svc.cluster.local`.
 fn is_service(host: &str) -> bool {
     host.split('.').nth(2).is_some_and(|part| part.eq_ignore_ascii_case("svc"))
 }
