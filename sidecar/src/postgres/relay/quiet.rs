@@ -116,7 +116,7 @@ mod tests {
         let mut quiet = Quiet::new(Box::pin(async move { waits.notified().await }));
         let first = poll_fn(|context| Poll::Ready(Pin::new(&mut quiet).poll(context)));
         assert!(first.await.is_pending());
-        let other = tokio::spawn(async move { quiet.await });
+        let other = tokio::spawn(quiet);
         tokio::task::yield_now().await;
         notify.notify_one();
         tokio::time::timeout(std::time::Duration::from_secs(10), other)
