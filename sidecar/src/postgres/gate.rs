@@ -26,7 +26,7 @@ use policy::{
 };
 use uuid::Uuid;
 use wire::{
-    Frame,
+    DecodeError, Frame,
     postgres::{TransactionStatus, frontend::Message, write::Severity},
 };
 
@@ -212,7 +212,11 @@ impl<'a> Gate<'a> {
     }
 
     async fn dispatch(&mut self, frame: Frame) -> Result<Option<End>, Stop> {
-        let message = Message::decode(&frame).map_err(End::violation)?;
+        let message = match Message::decode(&frame) {
+            Ok(message) => message,
+            Err(DecodeError::Encoding) => return self.not_utf8(&frame),
+            Err(broken) => return Err(End::violation(broken).into()),
+        };
         let copies = self.shared.lock().copy_in;
         if copies && matches!(message, Message::Sync | Message::Flush) {
             // The server would ignore them.
@@ -240,6 +244,24 @@ impl<'a> Gate<'a> {
                 let permit = self.protocol(Protocol::Boundary)?;
                 self.writer.client(&Cleared::new(permit, frame));
             }
+        }
+        Ok(None)
+    }
+
+    /// A text in another encoding than the session's: an ordinary error, as in the server.
+    fn not_utf8(&mut self, frame: &Frame) -> Result<Option<End>, Stop> {
+        let (copies, skips) = {
+            let state = self.shared.lock();
+            (state.copy_in, state.skips)
+        };
+        let (kind, statement) = match frame.tag() {
+            b'Q' if !copies => (Kind::Query, StatementKind::Query),
+            b'P' if !copies => (Kind::Parse, StatementKind::Parse),
+            _ => return Err(End::violation(DecodeError::Encoding).into()),
+        };
+        if !skips {
+            let refusal = Refusal::new("22021", "invalid byte sequence for encoding \"UTF8\"");
+            self.refuse_recorded(kind, statement, "a text that is not UTF-8", &refusal)?;
         }
         Ok(None)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audit::StatementKind;
 use policy::{Allow, Caller, Durability, Generation, Permit, Protocol, Scope};
 use wire::{
-    Frame,
+    DecodeError, Frame,
     postgres::{
         Target,
         frontend::{Bind, Execute, Message, Parse, Query},
@@ -87,7 +87,11 @@ impl Gate<'_> {
     /// Forwards a frame at once if everything that it takes is known. If not, nothing was done, and the frame
     /// comes back.
     pub(super) fn quick(&mut self, frame: Frame) -> Result<Option<Frame>, End> {
-        let message = Message::decode(&frame).map_err(End::violation)?;
+        let message = match Message::decode(&frame) {
+            Ok(message) => message,
+            Err(DecodeError::Encoding) => return Ok(Some(frame)),
+            Err(broken) => return Err(End::violation(broken)),
+        };
         let shared = self.shared;
         let mut state = shared.lock();
         let plain = !state.copy_in && !state.skips && !state.failed && !state.catalog_is_wrong;
