@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub address: String,
     /// The roots that its certificate must come from, PEM.
     pub roots: String,
+    /// Where newer ones are kept, so that a container that is restarted still knows them.
+    pub roots_file: PathBuf,
     /// The file with the token that says whose sidecar this is.
     pub token_file: PathBuf,
 }

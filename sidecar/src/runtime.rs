@@ -145,11 +145,13 @@ async fn last_records(recorder: &Recorder) {
 }
 
 async fn run_in_pod(arguments: RunArguments) -> Result<(), Failure> {
-    let spool = arguments.spool_dir.clone().unwrap_or_default().join("spool");
+    let directory = arguments.spool_dir.clone().unwrap_or_default();
+    let spool = directory.join("spool");
     let mut parts = Parts::start(&arguments, &spool)?;
     let endpoint = Endpoint {
         address: arguments.operator_address.clone().unwrap_or_default(),
         roots: arguments.operator_root.clone().unwrap_or_default(),
+        roots_file: directory.join("roots.pem"),
         token_file: arguments.token_file.clone(),
     };
     let link = Link::new(endpoint).map_err(|error| Failure::Arguments(error.to_string()))?;

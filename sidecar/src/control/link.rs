@@ -1,6 +1,6 @@
 //! Connecting to the operator: TLS 1.3 with the operator's own roots, and the token on every call.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use channel::v1::channel_client::ChannelClient;
@@ -17,6 +17,7 @@ use tonic::{
     transport::{Channel, Uri},
 };
 use tower::service_fn;
+use tracing::warn;
 
 use super::Endpoint;
 
@@ -93,7 +94,7 @@ impl Link {
         if uri.scheme_str() != Some("https") || uri.host().is_none() || uri.port_u16().is_none() {
             return Err(LinkError::Address(endpoint.address));
         }
-        let tls = Arc::new(ArcSwap::from_pointee(client_config(&endpoint.roots)?));
+        let tls = Arc::new(ArcSwap::from_pointee(newest(&endpoint)?));
         Ok(Self { endpoint: Arc::new(endpoint), uri, tls })
     }
 
@@ -101,6 +102,9 @@ impl Link {
     pub(super) fn trust(&self, roots: &[u8]) -> Result<(), LinkError> {
         let roots = std::str::from_utf8(roots).map_err(|error| LinkError::Roots(error.to_string()))?;
         self.tls.store(Arc::new(client_config(roots)?));
+        if let Err(error) = keep(&self.endpoint.roots_file, roots) {
+            warn!(error = %error, "the operator's new roots cannot be kept: a restart of this container forgets them");
+        }
         Ok(())
     }
 
@@ -145,6 +149,20 @@ impl Link {
     }
 }
 
+/// With the roots that were kept, if they can be used, or else with those of the pod's spec.
+fn newest(endpoint: &Endpoint) -> Result<ClientConfig, LinkError> {
+    let kept = fs::read_to_string(&endpoint.roots_file).ok();
+    let kept = kept.and_then(|roots| client_config(&roots).ok());
+    kept.map_or_else(|| client_config(&endpoint.roots), Ok)
+}
+
+/// Writes the file as a whole or not at all.
+fn keep(file: &Path, roots: &str) -> io::Result<()> {
+    let new = file.with_extension("new");
+    fs::write(&new, roots)?;
+    fs::rename(new, file)
+}
+
 fn client_config(roots: &str) -> Result<ClientConfig, LinkError> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(roots.as_bytes()) {
@@ -162,4 +180,41 @@ fn client_config(roots: &str) -> Result<ClientConfig, LinkError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(dir: &Path, roots: &str) -> Endpoint {
+        Endpoint {
+            address: "https://operator:9443".to_owned(),
+            roots: roots.to_owned(),
+            roots_file: dir.join("roots.pem"),
+            token_file: dir.join("token"),
+        }
+    }
+
+    fn root() -> String {
+        rcgen::generate_simple_self_signed(Vec::new()).expect("makes").cert.pem()
+    }
+
+    #[test]
+    fn newer_roots_are_known_after_a_restart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let link = Link::new(endpoint(dir.path(), &root())).expect("a link");
+        link.trust(root().as_bytes()).expect("are taken");
+        // Those of the spec alone would be no roots at all.
+        assert!(Link::new(endpoint(dir.path(), "nothing")).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_root_is_neither_taken_nor_kept_nor_read_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let endpoint = endpoint(dir.path(), &root());
+        let link = Link::new(endpoint.clone()).expect("a link");
+        assert!(link.trust(b"nothing").is_err() && !endpoint.roots_file.exists());
+        fs::write(&endpoint.roots_file, "nothing").expect("is written");
+        assert!(Link::new(endpoint).is_ok());
+    }
 }
