@@ -138,7 +138,7 @@ impl Link {
     pub(super) fn request<T>(&self, body: T) -> Result<Request<T>, LinkError> {
         let path = &self.endpoint.token_file;
         let failed = |source| LinkError::Token { path: path.display().to_string(), source };
-        let token = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
+        let token = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
         let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.trim()));
         let mut value = MetadataValue::try_from(bearer.as_str())
             .map_err(|_| failed(io::Error::other("it holds characters that no token has")))?;
