@@ -45,12 +45,6 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn self_signed(name: &str, key: KeyPair) -> Self {
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        let certificate = params.self_signed(&key).expect("signs");
-        Self { pem: certificate.pem(), certificate: certificate.der().clone(), key }
-    }
-
     /// As the server's files hold it.
     pub(crate) fn files(&self) -> (String, String) {
         (self.pem.clone(), self.key.serialize_pem())
