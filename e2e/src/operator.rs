@@ -1,6 +1,9 @@
 //! The operator's replicas: who leads, and taking them away and back.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
 use anyhow::{Context, Result};
+use futures_util::FutureExt;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
@@ -132,11 +135,11 @@ impl Installation {
 pub async fn without_operator(client: &Client, test: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
     let installation = Installation::alone(client).await?;
     let outcome = match installation.away().await {
-        Ok(()) => test().await,
-        Err(error) => Err(error),
+        Ok(()) => AssertUnwindSafe(test()).catch_unwind().await,
+        Err(error) => Ok(Err(error)),
     };
     installation.back().await?;
-    outcome
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn pods(client: &Client) -> Api<Pod> {

@@ -43,9 +43,8 @@ async fn while_the_sidecar_is_dead_nothing_gets_out() -> Result<()> {
             }
             curl("touch /tmp/enough").await?.success()
         };
-        let (said, crashed) = tokio::join!(curl(&busy), crashes);
-        crashed?;
-        let said = said?.success()?;
+        let (said, _) = tokio::try_join!(curl(&busy), crashes)?;
+        let said = said.success()?;
         assert!(said.matches("try").count() > 10, "{said}");
         assert!(!said.contains(outside::ANSWER), "{said}");
         assert_eq!(outside.arrived(&own).await?, 0);

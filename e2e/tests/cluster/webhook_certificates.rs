@@ -32,9 +32,7 @@ async fn no_pod_is_refused_while_roots_are_rotated_and_the_chart_is_applied_agai
             done.store(true, Ordering::Relaxed);
             outcome.map(drop)
         };
-        let (changed, load) = tokio::join!(changes, create_pods(space, &done, &created));
-        load?;
-        changed?;
+        tokio::try_join!(changes, create_pods(space, &done, &created))?;
         assert!(created.load(Ordering::Relaxed) > 100, "{created:?} pods are no load");
         Ok(())
     })

@@ -8,8 +8,7 @@ use chaperone_e2e::{
     agent::Agent,
     fixture::{self, merged, never_drop, read_orders},
     host::{Host, Process},
-    operator::{self, Installation},
-    outside,
+    operator, outside,
     records::{self, Records},
     wait::{eventually, when},
     with_labels, with_namespace,
@@ -32,25 +31,20 @@ async fn no_statement_is_refused_while_the_operator_is_away() -> Result<()> {
         let mut live = agent.live().await?;
         live.ask("SELECT 1;").await?;
         let outage = async {
-            let installation = Installation::alone(&space.client).await?;
-            let outcome = async {
-                kill_all(space).await?;
-                installation.away().await?;
+            kill_all(space).await?;
+            operator::without_operator(&space.client, async || {
                 assert_eq!(live.ask("SELECT count(*) FROM orders /* away */;").await?, "100");
                 let said = live.ask("DROP TABLE orders /* away */;").await?;
                 ensure!(said.contains("refused by policy"), "{said}");
                 only_new_agents_wait(space).await?;
                 // Resources can be deleted: no finalizer, no webhook holds them.
                 space.remove::<api::AccessPolicy>("another").await
-            }
-            .await;
-            installation.back().await?;
-            outcome?;
+            })
+            .await?;
             agent.sh("touch /tmp/enough").await?.success()
         };
-        let (load, outage) = tokio::join!(agent.sh(LOAD), outage);
-        outage?;
-        let said = load?.success()?;
+        let (load, _) = tokio::try_join!(agent.sh(LOAD), outage)?;
+        let said = load.success()?;
         let runs = said.matches("number of failed transactions: 0 ").count();
         assert!(runs > 0 && runs == said.matches("number of failed transactions").count(), "{said}");
         // What was spooled arrives, and nothing is missing.
