@@ -104,6 +104,8 @@ pub enum EndReason {
     ProtocolViolation,
     /// The upstream sent what cannot be decoded, or out of order.
     UpstreamViolation,
+    /// The server would read texts in another way than we do.
+    Misread,
     /// The policy in force would not allow what the session has become.
     PolicyChanged,
     /// The record could not be kept.
@@ -124,6 +126,7 @@ impl EndReason {
             Self::UpstreamGone => "the upstream is gone",
             Self::ProtocolViolation => "the client broke the protocol",
             Self::UpstreamViolation => "the upstream broke the protocol",
+            Self::Misread => "the server would read texts in another way",
             Self::PolicyChanged => "the policy no longer allows the session's state",
             Self::Unrecorded => "records could not be kept",
             Self::Drained => "the sidecar ended",

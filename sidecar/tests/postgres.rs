@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "postgres/attacks.rs"]
+mod attacks;
 #[path = "postgres/cases.rs"]
 mod cases;
 #[path = "postgres/login.rs"]

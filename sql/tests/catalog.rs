@@ -95,3 +95,23 @@ fn few_round_trips_are_needed() {
     accesses(&mut session, "SELECT id, name FROM shop.customers WHERE id = 1");
     assert!(session.asked <= 4, "{}", session.asked);
 }
+
+#[test]
+fn questions_are_too_cheap_to_be_compiled_by_the_server() {
+    /// `jit_above_cost`: from there on a query takes half a second to be prepared.
+    const COMPILED: f64 = 100_000.0;
+    for server in server::Server::start_all() {
+        server.script(include_str!("cases/schema.sql"));
+        let mut session = server.connect();
+        let sql = "SELECT secret, shop.twice(id), 'x'::shop.email FROM shop.outer_leak, shop.events, shop.people WHERE id === name";
+        accesses(&mut session, sql);
+        accesses(&mut session, "TRUNCATE vault.secrets CASCADE");
+        for question in session.catalog.recheck().questions() {
+            let plan = session.rows(&format!("EXPLAIN {}", question.sql()));
+            let first = plan[0][0].clone().unwrap();
+            let cost = first.split("..").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+            let cost: f64 = cost.parse().unwrap();
+            assert!(cost < COMPILED / 2.0, "{:?}: {cost}: {}", server.version, question.sql());
+        }
+    }
+}

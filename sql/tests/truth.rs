@@ -41,6 +41,9 @@ fn line(access: &Access) -> String {
         Columns::Set(set) if set.is_empty() => {}
         Columns::Set(set) => line += &format!(" ({})", set.iter().cloned().collect::<Vec<_>>().join(", ")),
     }
+    for ancestor in &access.ancestors {
+        line += &format!(" of {ancestor}");
+    }
     if access.filtered {
         line += " filtered";
     }

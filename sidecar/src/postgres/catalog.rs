@@ -15,9 +15,17 @@ use std::{
 
 use policy::Scope;
 use sql::{Catalog, builtins::Version};
+use tokio::{
+    sync::{Mutex as Turns, MutexGuard as Turn},
+    time::timeout,
+};
 
 /// An answer counts this long; then what is used is read again.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long the others go on with what is known while one session reads it again.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a session waits while another one reads, before it reads for itself.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Upstream databases whose catalogs are remembered; beyond it, all are forgotten.
 const DATABASES: usize = 64;
 /// Scopes of one catalog that have a number; beyond it, all get new ones.
@@ -51,6 +59,8 @@ struct Shared {
     made: Instant,
     /// How old this was when it was last read from nothing, in milliseconds.
     read_at: AtomicU64,
+    /// Held by the session that reads: what it learns, the others need not ask.
+    turns: Turns<()>,
 }
 
 /// A catalog and the numbers of its scopes.
@@ -85,8 +95,8 @@ impl SharedCatalog {
     pub(super) fn new(version: Version) -> Self {
         let entry = Entry { catalog: Catalog::new(version), scopes: HashMap::new(), scopes_of: 0 };
         let epoch = AtomicU64::new(entry.catalog.epoch());
-        let (made, read_at) = (Instant::now(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { entry: Mutex::new(entry), epoch, made, read_at }) }
+        let (made, read_at, turns) = (Instant::now(), AtomicU64::new(0), Turns::new(()));
+        Self { shared: Arc::new(Shared { entry: Mutex::new(entry), epoch, made, read_at, turns }) }
     }
 
     pub(super) fn lock(&self) -> Locked<'_> {
@@ -112,11 +122,27 @@ impl SharedCatalog {
         u128::from(self.age(now).saturating_sub(read_at)) <= FRESH.as_millis()
     }
 
-    /// Forgets what is too old to be used.
-    pub(super) fn keep_fresh(&self, now: Instant) {
-        if !self.is_fresh(now) {
-            self.forget();
+    /// Whether what is known is too old and it falls to the caller to read it again. The others go on with it for a
+    /// moment; if nothing comes of it, it falls to one of them.
+    pub(super) fn falls_due(&self, now: Instant) -> bool {
+        let read_at = self.shared.read_at.load(Ordering::Relaxed);
+        let (age, millis) =
+            (self.age(now), |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        if age.saturating_sub(read_at) <= millis(FRESH) {
+            return false;
         }
+        let until = age.saturating_add(millis(GRACE)).saturating_sub(millis(FRESH));
+        self.shared.read_at.compare_exchange(read_at, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// All of it was read again; `begun` is when that began.
+    pub(super) fn was_read(&self, begun: Instant) {
+        self.shared.read_at.store(self.age(begun), Ordering::Relaxed);
+    }
+
+    /// The right to read while others wait; none when whoever has it takes too long.
+    pub(super) async fn turn(&self) -> Option<Turn<'_, ()>> {
+        timeout(PATIENCE, self.shared.turns.lock()).await.ok()
     }
 
     /// Changes with everything that was known. Looks at one number.
@@ -196,12 +222,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_counts_for_a_while_only() {
+    fn what_is_too_old_is_read_again_by_one() {
         let catalog = SharedCatalog::new(Version::V15);
-        let (epoch, now) = (catalog.epoch(), Instant::now());
-        catalog.keep_fresh(now);
-        assert_eq!(catalog.epoch(), epoch);
-        catalog.keep_fresh(now + FRESH + Duration::from_secs(1));
-        assert_ne!(catalog.epoch(), epoch);
+        let now = Instant::now();
+        assert!(catalog.is_fresh(now) && !catalog.falls_due(now));
+        let later = now + FRESH + Duration::from_millis(100);
+        assert!(!catalog.is_fresh(later) && catalog.falls_due(later));
+        assert!(catalog.is_fresh(later) && !catalog.falls_due(later), "one is enough");
+        let nothing_came = later + GRACE + Duration::from_millis(100);
+        assert!(catalog.falls_due(nothing_came), "the next one tries");
+        catalog.was_read(nothing_came);
+        assert!(catalog.is_fresh(nothing_came + FRESH - Duration::from_millis(100)));
+        assert!(!catalog.is_fresh(nothing_came + FRESH + Duration::from_millis(100)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_a_turn() {
+        let catalog = SharedCatalog::new(Version::V15);
+        let reads = catalog.turn().await;
+        assert!(reads.is_some());
+        assert!(catalog.turn().await.is_none());
+        drop(reads);
+        assert!(catalog.turn().await.is_some());
     }
 }

@@ -19,6 +19,7 @@ use std::{pin::pin, time::Duration};
 
 use tokio::{io::AsyncWriteExt, time::timeout};
 
+pub(super) use server::reads_as_we_do;
 pub(super) use state::{Read, Shared, State};
 use wire::postgres::write::Severity;
 pub(super) use writer::UpstreamWriter;
@@ -47,6 +48,12 @@ impl End {
     /// With a FATAL error.
     pub(super) fn telling(reason: EndReason, sqlstate: &str, message: impl Into<String>) -> Self {
         Self { reason, told: Some(Refusal::new(sqlstate, message)) }
+    }
+
+    /// A setting was changed that says how texts are read. What comes after would not mean what we take it for.
+    pub(super) fn misread(setting: &str) -> Self {
+        let message = format!("terminating connection: `{setting}` was changed by what a statement ran");
+        Self::telling(EndReason::Misread, "57P01", message)
     }
 
     /// The client sent what cannot be understood.

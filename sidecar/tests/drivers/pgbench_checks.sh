@@ -42,22 +42,22 @@ run() {
 in_every_mode() { # in_every_mode TRANSACTIONS ARGUMENT...
   local mode clients
   for mode in simple extended prepared; do
-    for clients in 1 2 4 8; do run "$mode" "$clients" "$@"; done
+    for clients in 1 3 8; do run "$mode" "$clients" "$@"; done
   done
 }
 
-reads() { in_every_mode 40 -S; }
+reads() { in_every_mode 25 -S; }
 reads_and_writes() { in_every_mode 10 -b tpcb-like; }
 runs_a_script_of_ones_own() { in_every_mode 10 -f "$scratch/mixed.sql"; }
 
 pipelines() {
   local mode clients
   for mode in extended prepared; do
-    for clients in 1 8; do run "$mode" "$clients" 40 -f "$scratch/pipeline.sql"; done
+    for clients in 1 8; do run "$mode" "$clients" 25 -f "$scratch/pipeline.sql"; done
   done
 }
 
-connects_for_each_transaction() { run simple 4 15 -C -S; }
+connects_for_each_transaction() { run simple 4 5 -C -S; }
 
 a_refused_script_fails_as_scripts_do() {
   local said
@@ -69,7 +69,7 @@ goes_on_across_policy_changes() {
   local mode=prepared changes
   (for changes in 1 2 3 4 5; do policy full; done) &
   changes=$!
-  run "$mode" 4 300 -S
+  run "$mode" 4 200 -S
   wait "$changes"
 }
 

@@ -26,10 +26,11 @@ describes_what_is_there() {
     '\dAp' '\db' '\dc' '\dC' '\dd' '\dD' '\ddp' '\dE' '\des' '\det' '\dew' '\df' '\df+ secret' '\dF' '\dFd' '\dFp' \
     '\dFt' '\dg' '\di' '\di+' '\dL' '\dm' '\dn' '\dn+' '\do' '\dO' '\dp' '\dP' '\drds' '\dRp' '\ds' '\dt' '\dt+' \
     '\dT' '\dT+ mood' '\du' '\dv' '\dv+' '\dx' '\dX' '\dy' '\l' '\sf secret' '\sv totals' '\z' '\conninfo' '\encoding'; do
-    printf '\\echo %s\n%s\n' "'$command'" "$command"
+    printf '\\echo == %s\n%s\n' "${command#?}" "$command"
   done >"$scratch/commands"
   psql -Xq -v ON_ERROR_STOP=1 <"$scratch/commands" >"$scratch/out" 2>&1 || { tail -n 5 "$scratch/out"; return 1; }
-  contains "$(cat "$scratch/out")" 'customer | text' '"orders_pkey" PRIMARY KEY, btree (id)' '\encoding'
+  contains "$(cat "$scratch/out")" 'customer | text' '"orders_pkey" PRIMARY KEY, btree (id)' 'You are connected to database "psql"'
+  expect UTF8 "$(tail -n 1 "$scratch/out")"
 }
 
 # What could show secrets stays closed, by an ordinary refusal.

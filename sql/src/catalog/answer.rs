@@ -45,6 +45,7 @@ impl Row<'_> {
 struct Loose {
     columns: BTreeMap<(u32, i32), Column>,
     children: BTreeMap<u32, Vec<RelationName>>,
+    ancestors: BTreeMap<u32, Vec<RelationName>>,
     arguments: BTreeMap<(u32, u32), String>,
     /// Functions that the checks of a type call.
     checks: Vec<(u32, u32)>,
@@ -66,6 +67,8 @@ struct LooseView {
     columns: BTreeMap<RelationName, Columns>,
     origins: Vec<(i32, RelationName, String)>,
     functions: Vec<u32>,
+    /// The users' types that it names.
+    types: Vec<u32>,
 }
 
 impl Answer {
@@ -96,6 +99,11 @@ impl Answer {
                     loose.view(&row)?.origins.push(origin);
                 }
                 Some("e") => loose.view(&row)?.functions.push(row.number(1)?),
+                Some("d") => loose.view(&row)?.types.push(row.number(1)?),
+                Some("p") => {
+                    let ancestor = RelationName::new(row.text(1)?, row.text(2)?);
+                    loose.ancestors.entry(row.number(0)?).or_default().push(ancestor);
+                }
                 Some("f") => loose.function(&row)?,
                 Some("a") => {
                     let spelled = spelling(row.text(2)?, row.text(3)?) + row.text(4)?;
@@ -117,6 +125,7 @@ impl Answer {
     }
 
     fn assemble(&mut self, mut loose: Loose) -> Result<(), CatalogError> {
+        loose.count_checks_of_views();
         loose.put_in_order();
         self.cascades.sort_unstable();
         for mut function in std::mem::take(&mut loose.functions) {
@@ -131,6 +140,7 @@ impl Answer {
             let columns = loose.columns.range((oid, i32::MIN)..=(oid, i32::MAX));
             relation.columns = columns.map(|(_, column)| column.clone()).collect();
             relation.children = loose.children.remove(&oid).unwrap_or_default();
+            relation.ancestors = loose.ancestors.remove(&oid).unwrap_or_default();
             let view = loose.views.remove(&oid);
             if view.is_none() && relation.kind == Kind::View {
                 // A view that shows no tree would pass for a table.
@@ -187,9 +197,28 @@ impl Answer {
 }
 
 impl Loose {
+    /// A view that names a type may run the checks of it and of all that it is made of.
+    fn count_checks_of_views(&mut self) {
+        for view in self.views.values_mut() {
+            let mut types = std::mem::take(&mut view.types);
+            let mut next = 0;
+            while let Some(oid) = types.get(next).copied() {
+                next += 1;
+                let own = self.types.iter().filter(|of| of.oid == oid).flat_map(|of| [of.base, of.element]);
+                let fields = self.fields.iter().filter(|(of, _)| *of == oid).map(|(_, field)| *field);
+                let parts: Vec<u32> = own.chain(fields).filter(|part| *part != 0).collect();
+                types.extend(parts.into_iter().filter(|part| !types.contains(part)).collect::<Vec<_>>());
+                let checks = self.checks.iter().filter(|(of, _)| *of == oid);
+                view.functions.extend(checks.map(|(_, function)| *function));
+            }
+        }
+    }
+
     /// Rows come in whatever order the server likes: equal objects are to be equal.
     fn put_in_order(&mut self) {
-        self.children.values_mut().for_each(|children| children.sort_unstable());
+        for names in self.children.values_mut().chain(self.ancestors.values_mut()) {
+            names.sort_unstable();
+        }
         self.checks.sort_unstable();
         self.fields.sort_unstable();
         for view in self.views.values_mut() {
@@ -231,6 +260,7 @@ impl Loose {
             row_type: row.number(4)?,
             columns: Vec::new(),
             children: Vec::new(),
+            ancestors: Vec::new(),
             view: None,
             assumed: false,
         };

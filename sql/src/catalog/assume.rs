@@ -77,6 +77,7 @@ impl Assumed {
             row_type: 0,
             columns: columns.map(|name| Column { name: name.clone(), of: 0 }).collect(),
             children: Vec::new(),
+            ancestors: Vec::new(),
             view: None,
             assumed: true,
         }

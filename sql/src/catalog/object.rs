@@ -15,6 +15,8 @@ pub(crate) struct Relation {
     pub(crate) columns: Vec<Column>,
     /// Partitions and inheritance children, all levels.
     pub(crate) children: Vec<RelationName>,
+    /// What it is a partition or child of, all levels.
+    pub(crate) ancestors: Vec<RelationName>,
     /// What a view does.
     pub(crate) view: Option<View>,
     /// No server said so: it may be a view, and has more columns than these.

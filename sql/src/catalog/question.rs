@@ -131,12 +131,14 @@ fn extension(class: &str, oid: &str) -> String {
 }
 
 /// The common table expression `t(oid)`: the user's own types among those that `seeds` selects, with the
-/// types they are made of.
+/// types they are made of. That a value is equal to itself tells the planner to expect few: else it takes the whole
+/// for a large query and compiles it, which costs half a second.
 fn type_closure(seeds: &str) -> String {
     let parts = parts();
     format!(
         "t(oid) AS (SELECT z.oid FROM ({seeds}) AS z(oid) WHERE z.oid @>= {FIRST_USER_OID}::@.oid \
-         UNION SELECT x.oid FROM t JOIN @.pg_type y ON y.oid @= t.oid CROSS JOIN LATERAL ({parts}) AS x(oid) \
+         UNION SELECT x.oid FROM t JOIN @.pg_type y ON y.oid @= t.oid AND t.oid @= ANY (ARRAY[t.oid]) \
+         CROSS JOIN LATERAL ({parts}) AS x(oid) \
          WHERE x.oid @>= {FIRST_USER_OID}::@.oid)"
     )
 }
@@ -196,10 +198,11 @@ fn called(tree: &str) -> String {
 
 fn relations(names: &[(String, String)]) -> String {
     let wanted = by_name("c.relname", "c.relnamespace", names);
-    let closure = type_closure(
+    let named = named_types();
+    let closure = type_closure(&format!(
         "SELECT a.atttypid FROM r JOIN @.pg_attribute a ON a.attrelid @= r.oid UNION ALL SELECT r.reltype FROM r \
-         UNION ALL SELECT d.type FROM d",
-    );
+         UNION ALL SELECT p.refobjid {named}"
+    ));
     let relations = row('r', &["r.oid", "r.nspname", "r.relname", "r.relkind", "r.reltype"], "FROM r");
     let columns = row(
         'c',
@@ -211,34 +214,34 @@ fn relations(names: &[(String, String)]) -> String {
         &["i.top", "ns.nspname", "c.relname"],
         "FROM i JOIN @.pg_class c ON c.oid @= i.child JOIN @.pg_namespace ns ON ns.oid @= c.relnamespace",
     );
+    let ancestors = row(
+        'p',
+        &["up.top", "ns.nspname", "c.relname"],
+        "FROM up JOIN @.pg_class c ON c.oid @= up.parent JOIN @.pg_namespace ns ON ns.oid @= c.relnamespace",
+    );
     let (functions, types, views, checks, called) =
         (function_rows(), type_rows(), view_rows(), checks(), called("v.tree"));
-    let named = view_types();
     format!(
         "WITH RECURSIVE r AS (SELECT c.oid, ns.nspname, c.relname, c.relkind, c.reltype FROM @.pg_class c {wanted}), \
          i(top, child) AS (SELECT r.oid, h.inhrelid FROM r JOIN @.pg_inherits h ON h.inhparent @= r.oid \
          UNION SELECT i.top, h.inhrelid FROM i JOIN @.pg_inherits h ON h.inhparent @= i.child), \
+         up(top, parent) AS (SELECT r.oid, h.inhparent FROM r JOIN @.pg_inherits h ON h.inhrelid @= r.oid \
+         UNION SELECT up.top, h.inhparent FROM up JOIN @.pg_inherits h ON h.inhrelid @= up.parent), \
          v AS MATERIALIZED (SELECT r.oid, w.oid AS rule, w.ev_action::@.text AS tree FROM r JOIN @.pg_rewrite w \
          ON w.ev_class @= r.oid AND w.rulename @= '_RETURN'::@.name AND r.relkind @= 'v'::@.\"char\"), \
-         {named}, {closure}, {checks}, \
-         e(view, function) AS (SELECT v.oid, g.oid FROM v CROSS JOIN LATERAL ({called}) AS g(oid) \
-         UNION SELECT d.view, k.function FROM d JOIN k ON k.type @= d.type), \
+         {closure}, {checks}, \
+         e(view, function) AS (SELECT v.oid, g.oid FROM v CROSS JOIN LATERAL ({called}) AS g(oid)), \
          f AS (SELECT e.function AS oid FROM e UNION SELECT k.function FROM k) \
-         {relations} UNION ALL {columns} UNION ALL {children} UNION ALL {views} UNION ALL {functions} \
+         {relations} UNION ALL {columns} UNION ALL {children} UNION ALL {ancestors} UNION ALL {views} UNION ALL {functions} \
          UNION ALL {types}"
     )
 }
 
-/// The common table expression `d(view, type)`: the user's own types that a view names, with the types they are
-/// made of. The checks of those that are domains may run.
-fn view_types() -> String {
-    let parts = parts();
+/// The user's own types that the views in `v` name: the checks of those that are domains, or made of them, may run.
+fn named_types() -> String {
     format!(
-        "d(view, type) AS (SELECT v.oid, p.refobjid FROM v JOIN @.pg_depend p \
-         ON p.classid @= '@.pg_rewrite'::@.regclass::@.oid AND p.objid @= v.rule \
-         AND p.refclassid @= '@.pg_type'::@.regclass::@.oid AND p.refobjid @>= {FIRST_USER_OID}::@.oid \
-         UNION SELECT d.view, x.oid FROM d JOIN @.pg_type y ON y.oid @= d.type CROSS JOIN LATERAL ({parts}) AS x(oid) \
-         WHERE x.oid @>= {FIRST_USER_OID}::@.oid)"
+        "FROM v JOIN @.pg_depend p ON p.classid @= '@.pg_rewrite'::@.regclass::@.oid AND p.objid @= v.rule \
+         AND p.refclassid @= '@.pg_type'::@.regclass::@.oid AND p.refobjid @>= {FIRST_USER_OID}::@.oid"
     )
 }
 
@@ -270,7 +273,10 @@ fn view_rows() -> String {
     );
     let origins = row('m', &["z.oid", "z.number", "ns.nspname", "c.relname", "a.attname"], &origins);
     let calls = row('e', &["e.view", "e.function"], "FROM e");
-    format!("{trees} UNION ALL {reads} UNION ALL {columns} UNION ALL {origins} UNION ALL {calls}")
+    let types = row('d', &["v.oid", "p.refobjid"], &named_types());
+    format!(
+        "{trees} UNION ALL {reads} UNION ALL {columns} UNION ALL {origins} UNION ALL {calls} UNION ALL {types}"
+    )
 }
 
 /// Rows that describe the functions in `f(oid)`.
@@ -433,7 +439,7 @@ mod tests {
             for found in tree.split("RangeVar { ").skip(1) {
                 let own = |name: &str| found.contains(&format!("relname: \"{name}\", inh"));
                 let named = found.contains("schemaname: \"pg_catalog\"");
-                let names = ["r", "i", "t", "k", "v", "e", "f", "n", "o", "s", "x", "d"];
+                let names = ["r", "i", "up", "t", "k", "v", "e", "f", "n", "o", "s", "x"];
                 assert!(named || names.iter().any(|name| own(name)), "{}", found.get(..200).unwrap_or(found));
             }
         }

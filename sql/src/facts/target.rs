@@ -127,7 +127,8 @@ impl<'a> Walk<'a> {
     fn deed_on_known(&mut self, relation: &Relation, deed: Deed<'_>) {
         let name = self.named(&relation.schema, &relation.name);
         let access = self.relation_access(name.clone(), deed.columns, deed);
-        self.access(access);
+        let ancestors = relation.ancestors.iter().map(|name| self.named(&name.schema, &name.name));
+        self.access(Access { ancestors: ancestors.collect(), ..access });
         if !deed.inherits || relation.children.is_empty() {
             return;
         }

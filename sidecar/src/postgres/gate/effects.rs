@@ -6,8 +6,8 @@ use policy::{Access, Verb};
 use sql::{Effect, Facts};
 use wire::postgres::TransactionStatus;
 
-use super::Gate;
-use crate::postgres::{catalog::SharedCatalog, refusal::Refusal};
+use super::{Gate, extended::unreserved};
+use crate::postgres::{catalog::SharedCatalog, refusal::Refusal, relay::State};
 
 /// How many accesses the session's state may rest on.
 const RESTS_ON: usize = 256;
@@ -25,6 +25,14 @@ impl Gate<'_> {
         }
     }
 
+    /// Takes note of code that runs before its statement does.
+    pub(super) fn note_code(&mut self, facts: &[Arc<Facts>]) {
+        let code = |effect: &Effect| matches!(effect, Effect::SearchPathMayChange);
+        if facts.iter().any(|facts| facts.effects.iter().any(code)) {
+            self.note_effect(&Effect::SearchPathMayChange);
+        }
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other effects leave this alone")]
     fn note_effect(&mut self, effect: &Effect) {
         match effect {
@@ -34,9 +42,15 @@ impl Gate<'_> {
                 self.scope.touched = true;
                 self.scope.forget();
             }
-            Effect::ResetAll | Effect::SearchPathMayChange | Effect::Role => {
+            Effect::ResetAll | Effect::Role => {
                 self.scope.touched = true;
                 self.scope.forget();
+            }
+            Effect::SearchPathMayChange => {
+                self.scope.touched = true;
+                self.scope.suspect = true;
+                self.scope.forget();
+                self.forget_temp();
             }
             Effect::DiscardAll | Effect::DiscardTemp => {
                 self.scope.touched = true;
@@ -48,7 +62,7 @@ impl Gate<'_> {
             | Effect::PrepareTransaction
             | Effect::RollbackTo(_) => {
                 if std::mem::take(&mut self.scope.touched) {
-                    self.scope.forget();
+                    self.forget_touched();
                 }
                 // After ROLLBACK TO the transaction goes on, with what was changed before the savepoint.
                 self.scope.touched = matches!(effect, Effect::RollbackTo(_));
@@ -71,6 +85,32 @@ impl Gate<'_> {
         }
     }
 
+    /// What was changed in a transaction may be as it was before.
+    pub(super) fn forget_touched(&mut self) {
+        self.scope.forget();
+        self.forget_made();
+    }
+
+    /// Objects that were made in a transaction may be gone.
+    pub(super) fn forget_made(&mut self) {
+        self.forget_temp();
+        if self.private.is_some() {
+            self.private = Some(SharedCatalog::new(self.version));
+            self.scope.forget_number();
+        }
+    }
+
+    /// The end of an exchange ends an implicit transaction, and what was local to it.
+    pub(super) fn end_exchange(&mut self, state: &State) {
+        let ends = |effect: &Effect| {
+            matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. } | Effect::PrepareTransaction)
+        };
+        let in_block = state.status != TransactionStatus::Idle && !state.queue.any_effect(ends);
+        if self.scope.touched && !in_block {
+            self.forget_touched();
+        }
+    }
+
     fn forget_temp(&self) {
         if let Some(temp) = self.scope.temp_schema() {
             self.names().lock().catalog.forget_schema(temp);
@@ -79,18 +119,34 @@ impl Gate<'_> {
 
     /// Once a transaction that changed the catalog has ended, everybody sees the changes, or nobody.
     pub(super) fn end_privacy(&mut self) {
-        if self.private.is_none() {
-            return;
-        }
-        let ended = {
+        // An exchange that is open may be a transaction of which no answer has told yet.
+        let ended = !self.open_exchange && {
             let state = self.shared.lock();
             state.queue.is_empty() && state.status == TransactionStatus::Idle
         };
-        if ended {
-            self.private = None;
-            self.scope.forget_number();
-            self.catalog.forget();
+        if !ended {
+            return;
         }
+        self.scope.touched = false;
+        if self.private.is_none() {
+            return;
+        }
+        self.private = None;
+        self.scope.forget_number();
+        self.catalog.forget();
+    }
+
+    /// Refuses statements that make or drop what only we may have.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other effects are about other names")]
+    pub(super) fn unreserved_names(facts: &[Arc<Facts>]) -> Result<(), Refusal> {
+        let mut names = facts.iter().flat_map(|facts| &facts.effects).filter_map(|effect| match effect {
+            Effect::Prepare { name, .. }
+            | Effect::DeclareCursor { name, .. }
+            | Effect::Deallocate(Some(name))
+            | Effect::CloseCursor(Some(name)) => Some(name),
+            _ => None,
+        });
+        names.try_for_each(|name| unreserved(name).map(drop))
     }
 
     fn rest_on(&mut self, accesses: &[Access]) {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A name of the client's, if it may be used.
-fn unreserved(name: &str) -> Result<String, Refusal> {
+pub(super) fn unreserved(name: &str) -> Result<String, Refusal> {
     if name.starts_with(RESERVED) {
         return Err(Refusal::new(
             "42939",
@@ -89,6 +89,8 @@ impl Gate<'_> {
             return self.refuse(Kind::Bind, &Refusal::no_policy());
         };
         self.shared.lock().names.decided(statement, &named, &decision);
+        // Planning runs code, too.
+        self.note_code(decision.facts());
         let opened = Portal { text: Arc::clone(&named.text), opening: Opening::Bound(decision) };
         let change = Change::Portal(portal.to_owned(), opened);
         self.forward(&Cleared::new(permit, frame), changing(Kind::Bind), Some(change));
@@ -235,7 +237,9 @@ impl Gate<'_> {
             Err(stop) => return Err(stop),
         }
         self.open_exchange = false;
-        let mut state = self.shared.lock();
+        let shared = self.shared;
+        let mut state = shared.lock();
+        self.end_exchange(&state);
         state.skips = false;
         state.queue.push(Expected::new(Kind::Sync, Whose::Client));
         state.names.next_exchange();

@@ -122,6 +122,7 @@ impl Gate<'_> {
             let ends = matches!(expected.kind, Kind::Query | Kind::FunctionCall | Kind::Sync);
             if ends {
                 state.names.next_exchange();
+                self.end_exchange(state);
             }
             self.open_exchange = !ends;
             state.queue.push(expected);

@@ -7,7 +7,10 @@
 use sql::Question;
 use wire::postgres::{TransactionStatus, write::Severity};
 
-use super::{Gate, Stop, scope::QUESTION};
+use super::{
+    Gate, Stop,
+    scope::{Learnt, QUESTION},
+};
 use crate::postgres::{
     EndReason,
     own::Own,
@@ -17,6 +20,9 @@ use crate::postgres::{
         queue::{Expected, Kind, Whose},
     },
 };
+
+/// Longer questions are not asked again only because time has gone by, in bytes.
+const AGAIN: usize = 256 * 1024;
 
 /// Rows of each statement of a read.
 type Results = Vec<Vec<Vec<Option<String>>>>;
@@ -33,7 +39,11 @@ impl Gate<'_> {
             // What is known under this name may be of a session that has ended.
             self.names().lock().catalog.forget_schema(temp);
         }
-        learnt.ok_or_else(|| Refusal::new("XX000", "the session's search path cannot be read").into())
+        match learnt {
+            Some(Learnt::Scope) => Ok(()),
+            Some(Learnt::Misread(setting)) => Err(End::misread(setting).into()),
+            None => Err(Refusal::new("XX000", "the session's search path cannot be read").into()),
+        }
     }
 
     /// Asks the server the questions and tells the catalog the answers.
@@ -52,6 +62,23 @@ impl Gate<'_> {
                 Refusal::new("XX000", format!("the catalog cannot be understood: {error}"))
             })?;
         }
+        Ok(())
+    }
+
+    /// Reads again what the catalog knows. Where the server says the same as before, decisions go on counting.
+    pub(super) async fn read_again(&mut self) -> Result<(), Stop> {
+        let begun = self.now;
+        let questions = self.names().lock().catalog.recheck().questions();
+        let length: usize = questions.iter().map(|question| question.sql().len()).sum();
+        if length > AGAIN {
+            // Much of it may never be needed again.
+            self.names().forget();
+            return Ok(());
+        }
+        if !questions.is_empty() {
+            self.read_catalog(&questions).await?;
+        }
+        self.names().was_read(begun);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::postgres::{
 };
 
 /// How often names may lead to further names (views to views, types to types) before it is given up.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 13;
 
 /// Facts, and the scope that they were found in.
 type Resolved = (Vec<Arc<Facts>>, Scope);
@@ -114,6 +114,7 @@ impl Gate<'_> {
             return Ok(decision);
         }
         let (facts, scope) = self.resolve(&syntax.statements, types, text).await?;
+        Self::unreserved_names(&facts)?;
         let current = self.current()?;
         let all: Vec<_> = facts.iter().flat_map(|facts| facts.accesses.iter().cloned()).collect();
         let allow = match self.decide(&current, &all, scope, text) {
@@ -146,14 +147,33 @@ impl Gate<'_> {
         }
         self.take_errors();
         self.end_privacy();
-        if !statements.iter().any(|statement| resolves_names(statement.tag())) {
+        if statements.iter().any(|statement| resolves_names(statement.tag())) {
+            return self.refresh().await;
+        }
+        if !self.scope.suspect {
             return Ok(());
         }
+        match self.refresh().await {
+            // Nothing can be asked in a failed transaction, and whatever it changed is changed back already.
+            Err(Stop::Refused(refusal)) if refusal.sqlstate == "25P02" => Ok(()),
+            refreshed => refreshed,
+        }
+    }
+
+    /// Asks the server about the session, unless what is known is young enough.
+    async fn refresh(&mut self) -> Result<(), Stop> {
         self.now = Instant::now();
         if self.scope.is_stale(self.now) {
             self.read_scope().await?;
+            // Everything before it is answered now: a transaction may be over that was not before.
+            if std::mem::take(&mut self.shared.lock().failed) && self.scope.touched {
+                self.forget_made();
+            }
+            self.end_privacy();
         }
-        self.names().keep_fresh(self.now);
+        if self.names().falls_due(self.now) {
+            self.read_again().await?;
+        }
         Ok(())
     }
 
@@ -181,7 +201,7 @@ impl Gate<'_> {
         let wrong = std::mem::take(&mut state.catalog_is_wrong);
         drop(state);
         if failed && self.scope.touched {
-            self.scope.forget();
+            self.forget_touched();
         }
         if wrong {
             self.scope.forget();
@@ -201,6 +221,8 @@ impl Gate<'_> {
         types: &[u32],
         text: &str,
     ) -> Result<Resolved, Stop> {
+        let catalog = self.names().clone();
+        let mut turn = None;
         let mut read_anew = false;
         for _ in 0..ROUNDS {
             match self.facts_now(statements, types) {
@@ -212,6 +234,11 @@ impl Gate<'_> {
                     read_anew = true;
                     self.names().forget();
                     self.read_scope().await?;
+                }
+                Err(Unready::Needs(_)) if turn.is_none() => {
+                    // Another session may be reading the same just now: then it is known in a moment.
+                    self.flush().await?;
+                    turn = Some(catalog.turn().await);
                 }
                 Err(Unready::Needs(needs)) => self.look_up(&needs).await?,
                 Err(Unready::Refused(refused)) => return Err(Refusal::from_statement(refused, text).into()),
@@ -243,7 +270,8 @@ impl Gate<'_> {
         if let [statement] = statements {
             return Ok((vec![Arc::new(sql::facts(statement, &scope)?)], number));
         }
-        let mut prediction = Prediction::new(&self.scope.path, state.names.session());
+        let prediction = Prediction::new(&self.scope.path, state.names.session());
+        let mut prediction = prediction.reverting(self.scope.touched);
         let mut found = Vec::new();
         let mut needs: Option<Needs> = None;
         for statement in statements {
@@ -270,10 +298,7 @@ impl Gate<'_> {
     pub(super) async fn resolve_call(&mut self, function: u32) -> Result<(Arc<Facts>, Scope), Stop> {
         self.take_errors();
         self.end_privacy();
-        self.now = Instant::now();
-        if self.scope.is_stale(self.now) {
-            self.read_scope().await?;
-        }
+        self.refresh().await?;
         for _ in 0..ROUNDS {
             let facts = {
                 let mut catalog = self.private.as_ref().unwrap_or(&self.catalog).lock();

@@ -8,17 +8,19 @@ use sql::builtins::Version;
 use crate::postgres::{
     catalog::{Locked, SharedCatalog},
     login::ServerVersion,
+    relay::reads_as_we_do,
 };
 
 /// Asked again after this time of use: other sessions make schemas, too.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Four columns: the effective search path as JSON, the temporary schema, the role, the isolation level. Every
-/// name in it is qualified, so that no search path can change its meaning.
+/// The effective search path as JSON, the temporary schema, the role, the isolation level, and the settings that say
+/// how texts are read. Every name in it is qualified, so that no search path can change its meaning.
 pub(super) const QUESTION: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
      (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n \
       WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
-     CURRENT_USER::pg_catalog.text, pg_catalog.current_setting('transaction_isolation')";
+     CURRENT_USER::pg_catalog.text, pg_catalog.current_setting('transaction_isolation'), \
+     pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('standard_conforming_strings')";
 
 /// What a name is resolved in.
 #[derive(Debug, Default)]
@@ -33,6 +35,17 @@ pub(super) struct SessionScope {
     read_at: Option<Instant>,
     /// Something may have changed it in this transaction, so that its end may change it back.
     pub(super) touched: bool,
+    /// Code ran that may have changed anything: not even a text may go before the server was asked.
+    pub(super) suspect: bool,
+}
+
+/// What the server's answer says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// The scope.
+    Scope,
+    /// Texts are read in another way now, by this setting.
+    Misread(&'static str),
 }
 
 impl SessionScope {
@@ -51,8 +64,15 @@ impl SessionScope {
     }
 
     /// Takes the server's answer to [`QUESTION`]; none when it is not one.
-    pub(super) fn learn(&mut self, row: &[Option<String>]) -> Option<()> {
-        let [Some(path), temp, Some(role), Some(isolation)] = row else { return None };
+    pub(super) fn learn(&mut self, row: &[Option<String>]) -> Option<Learnt> {
+        let [Some(path), temp, Some(role), Some(isolation), Some(encoding), Some(strings)] = row else {
+            return None;
+        };
+        for (setting, value) in [("client_encoding", encoding), ("standard_conforming_strings", strings)] {
+            if !reads_as_we_do(setting, value) {
+                return Some(Learnt::Misread(setting));
+            }
+        }
         let path: Vec<String> = serde_json::from_str(path).ok()?;
         if path != self.path || *temp != self.temp || *role != self.role {
             self.numbered = None;
@@ -62,7 +82,8 @@ impl SessionScope {
         self.temp.clone_from(temp);
         self.role.clone_from(role);
         self.read_at = Some(Instant::now());
-        Some(())
+        self.suspect = false;
+        Some(Learnt::Scope)
     }
 
     /// Its number with what the catalog knows now, if it has been asked for before.

@@ -233,6 +233,9 @@ fn on_message(state: &mut State, tag: u8, message: &[u8]) -> Result<Answer, End>
     if tag == b'D' && state.queue.reads() {
         return own_row(state, body);
     }
+    if tag == b'S' {
+        on_parameter(tag, body)?;
+    }
     let ready = ready_status(tag, body)?;
     let (answer, settled) = state.queue.on_message(tag, ready).map_err(broken)?;
     if tag == b'E' {
@@ -240,6 +243,23 @@ fn on_message(state: &mut State, tag: u8, message: &[u8]) -> Result<Answer, End>
     }
     state.settle(settled);
     Ok(answer)
+}
+
+/// Statements that change how texts are read are refused; code that the server runs may do it all the same.
+fn on_parameter(tag: u8, body: &[u8]) -> Result<(), End> {
+    let Message::ParameterStatus(name, value) = Message::read(tag, body).map_err(broken)? else {
+        return Ok(());
+    };
+    if reads_as_we_do(name, value) { Ok(()) } else { Err(End::misread(name)) }
+}
+
+/// Whether a setting leaves the meaning of texts as it was at the login.
+pub(in crate::postgres) fn reads_as_we_do(setting: &str, value: &str) -> bool {
+    match setting {
+        "client_encoding" => value == "UTF8",
+        "standard_conforming_strings" => value == "on",
+        _ => true,
+    }
 }
 
 fn ready_status(tag: u8, body: &[u8]) -> Result<Option<TransactionStatus>, End> {
