@@ -55,6 +55,10 @@ const TYPED: &str = "
     CREATE OPERATOR o.@> (LEFTARG = anyarray, RIGHTARG = anyelement, FUNCTION = o.contains);
     CREATE AGGREGATE o.max(o.colour) (SFUNC = o.keep, STYPE = o.colour);";
 
+/// Whether the view's stored tree checks a value against a domain.
+const CHECKS: &str = "SELECT ev_action::text LIKE '%COERCETODOMAIN %' FROM pg_catalog.pg_rewrite \
+    WHERE ev_class = 'public.oracle'::pg_catalog.regclass";
+
 /// Random expressions over typed columns, overloads and users' casts.
 struct Typed(Dice);
 
@@ -186,7 +190,11 @@ fn the_server_calls_nothing_that_we_did_not_say() {
             let theirs = session.facts(syntax.statements.first().unwrap(), Doubt::default()).unwrap();
             session.catalog.forget_schema("public");
             let (_, our_functions) = read(&ours, None);
-            let (_, functions) = read(&theirs, Some("public.oracle"));
+            let (_, mut functions) = read(&theirs, Some("public.oracle"));
+            if !session.rows(CHECKS).iter().flatten().flatten().any(|checks| checks == "t") {
+                // The check of every domain that a view names counts for who reads it, whether it runs or not.
+                functions.remove("o.positive(integer)");
+            }
             calling += usize::from(!functions.is_empty());
             assert!(
                 our_functions.is_superset(&functions),

@@ -70,10 +70,11 @@ async fn a_temporary_table_that_is_gone_hides_nothing() {
         ("BEGIN; CREATE TEMP TABLE customers (ssn text)", "ROLLBACK"),
         ("BEGIN; CREATE TEMP TABLE customers (ssn text) ON COMMIT DROP", "COMMIT"),
         ("BEGIN; SAVEPOINT s; CREATE TEMP TABLE customers (ssn text)", "ROLLBACK TO s"),
-        ("ROLLBACK; BEGIN; CREATE TEMP TABLE customers (ssn text)", "ROLLBACK AND CHAIN"),
-        ("ROLLBACK; CREATE TEMP TABLE customers (ssn text)", "DROP TABLE pg_temp.customers"),
+        ("BEGIN; CREATE TEMP TABLE customers (ssn text)", "ROLLBACK AND CHAIN"),
+        ("CREATE TEMP TABLE customers (ssn text)", "DROP TABLE pg_temp.customers"),
         ("CREATE TEMP TABLE customers (ssn text)", "DISCARD TEMP"),
     ] {
+        runs(&agent, "ROLLBACK").await;
         runs(&agent, made).await;
         runs(&agent, READS).await;
         runs(&agent, gone).await;
