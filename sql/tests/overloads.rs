@@ -56,8 +56,8 @@ const TYPED: &str = "
     CREATE AGGREGATE o.max(o.colour) (SFUNC = o.keep, STYPE = o.colour);";
 
 /// Whether the view's stored tree checks a value against a domain.
-const CHECKS: &str = "SELECT ev_action::text LIKE '%COERCETODOMAIN %' FROM pg_catalog.pg_rewrite \
-    WHERE ev_class = 'public.oracle'::pg_catalog.regclass";
+const CHECKS: &str = "SELECT ev_action::text OPERATOR(pg_catalog.~~) '%COERCETODOMAIN %' FROM pg_catalog.pg_rewrite \
+    WHERE ev_class OPERATOR(pg_catalog.=) 'public.oracle'::pg_catalog.regclass";
 
 /// Random expressions over typed columns, overloads and users' casts.
 struct Typed(Dice);
