@@ -37,7 +37,7 @@ fn curious() -> Value {
         json!({
             "securityContext": {"runAsUser": 0},
             "env": [{"name": "DECOY", "value": "d3c0yd3c0y"}],
-            "volumeMounts": [{"name": "work", "mountPath": "/work"}],
+            "volumeMounts": [{"name": "work", "mountPath": "/scratch"}],
         }),
     );
     merged(pod, json!({"spec": {"volumes": [{"name": "work", "emptyDir": {}}]}}))
@@ -50,9 +50,9 @@ async fn no_credential_is_to_be_found_in_the_agents_container() -> Result<()> {
         let agent = Agent::start(space, curious()).await?;
         agent.psql("SELECT count(*) FROM orders").await?.success()?;
         // The search finds what is there.
-        agent.sh("echo d3c0yd3c0y >/work/decoy").await?.success()?;
+        agent.sh("echo d3c0yd3c0y >/scratch/decoy").await?.success()?;
         let decoy = agent.sh(&search("d3c0yd3c0y")).await?.success()?;
-        assert!(decoy.contains("/work/decoy") && decoy.contains("/environ"), "{decoy}");
+        assert!(decoy.contains("/scratch/decoy") && decoy.contains("/environ"), "{decoy}");
         let found = agent.sh(&search(&postgres.password)).await?.success()?;
         assert_eq!(found, "");
         let pod = serde_json::to_string(&agent.pod().await?)?;
