@@ -71,8 +71,10 @@ async fn the_agent_sees_nothing_of_the_sidecar() -> Result<()> {
         let agent = Agent::start(space, pod).await?;
         let processes = agent.sh("cat /proc/[0-9]*/comm").await?.success()?;
         assert!(!processes.contains("chaperone"), "{processes}");
-        let mounts = agent.sh("cat /proc/mounts").await?.success()?;
-        assert!(!mounts.contains("chaperone"), "{mounts}");
+        let mounts = agent.sh("cat /proc/self/mountinfo").await?.success()?;
+        for volume in ["/chaperone-token", "/chaperone-spool", "/chaperone-empty"] {
+            assert!(!mounts.contains(volume), "{mounts}");
+        }
         // Nor can it become the sidecar's user, even as root.
         let pod = agent.pod().await?;
         let inits = pod.spec.and_then(|spec| spec.init_containers).context("no init containers")?;
