@@ -1,6 +1,7 @@
 //! Reaching an upstream: its addresses, TCP, and TLS after PostgreSQL's own request for it. Where TLS is
 //! wanted nothing is ever sent without it.
 
+mod names;
 pub mod tls;
 
 use std::{
@@ -25,8 +26,6 @@ use tls::{Binding, TlsError, Trust};
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a name may take to resolve. A lost datagram costs five seconds: then the C library asks again.
-const RESOLVE: Duration = Duration::from_secs(12);
 /// How long TLS may take.
 const TLS: Duration = Duration::from_secs(10);
 /// How many addresses of one name are tried.
@@ -134,9 +133,7 @@ pub(crate) async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamEr
 async fn addresses(upstream: &Upstream) -> Result<Vec<SocketAddr>, UpstreamError> {
     let literal = upstream.host.parse::<IpAddr>().is_ok() || upstream.host == "localhost";
     let host = if literal { upstream.host.clone() } else { absolute(&upstream.host) };
-    let found = timeout(RESOLVE, tokio::net::lookup_host((host, upstream.port))).await;
-    let found = found.map_err(|_| UpstreamError::Timeout)?;
-    let found: Vec<SocketAddr> = found.map_err(|error| UpstreamError::Resolve(Some(error)))?.collect();
+    let found = names::addresses(host, upstream.port).await?;
     if !literal && found.iter().any(|address| is_near(address.ip())) {
         return Err(UpstreamError::Near);
     }
