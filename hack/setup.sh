@@ -17,6 +17,11 @@ missing=()
 for entry in "${packages[@]}"; do
   [[ -e ${entry#*:} ]] || missing+=("${entry%%:*}")
 done
+# What the tests of real drivers run on, wherever it was installed from.
+for entry in node:nodejs npm:npm javac:default-jdk-headless mvn:maven; do
+  command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
+done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 # pg_query's build script reads C headers with libclang.
 compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null || missing+=(libclang-dev)
 compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-common-"$(apt-cache show libclang-dev 2>/dev/null | sed -n 's/^Depends: libclang-\([0-9]*\)-dev.*/\1/p' | head -n 1)"-dev)
