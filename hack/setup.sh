@@ -17,11 +17,6 @@ missing=()
 for entry in "${packages[@]}"; do
   [[ -e ${entry#*:} ]] || missing+=("${entry%%:*}")
 done
-# What the tests of real drivers run on, wherever it was installed from.
-for entry in node:nodejs npm:npm javac:default-jdk-headless mvn:maven; do
-  command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
-done
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 # pg_query's build script reads C headers with libclang.
 compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null || missing+=(libclang-dev)
 compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-common-"$(apt-cache show libclang-dev 2>/dev/null | sed -n 's/^Depends: libclang-\([0-9]*\)-dev.*/\1/p' | head -n 1)"-dev)
@@ -35,25 +30,33 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 wanted=()
 for package in "${missing[@]}"; do [[ -z $package ]] || wanted+=("$package"); done
 
+# What installs runs as root: this user, or through sudo where it asks for no password.
+as_root=()
+[[ $EUID -eq 0 ]] || as_root=(sudo -n)
+
+install_packages() {
+  local policy=/usr/sbin/policy-rc.d
+  # No service may start because a package was installed.
+  "${as_root[@]}" mkdir -p /etc/postgresql-common
+  [[ -e /etc/postgresql-common/createcluster.conf ]] ||
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+  if [[ ! -e $policy ]]; then
+    trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod +x "$policy"
+  fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 if [[ ${#wanted[@]} -gt 0 ]]; then
   if ! command -v apt-get >/dev/null; then
     fail "these Debian packages, or their like, are missing: ${wanted[*]}"
-  elif [[ $EUID -ne 0 ]]; then
+  elif [[ $EUID -ne 0 ]] && ! sudo -n true 2>/dev/null; then
     fail "these packages are missing; as root: apt-get install ${wanted[*]}"
   fi
   heading "installing ${wanted[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  # No service may start because a package was installed.
-  mkdir -p /etc/postgresql-common
-  [[ -e /etc/postgresql-common/createcluster.conf ]] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
-  policy=/usr/sbin/policy-rc.d
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
-  fi
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+  install_packages "${wanted[@]}"
 fi
 
 command -v rustup >/dev/null || fail "rustup is missing; install it from rustup.rs, then run this again"
