@@ -25,12 +25,17 @@ impl Server {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         run("chmod", &["600", folder.path().join("server.key").to_str().unwrap()]);
-        run("chown", &["-R", "postgres", folder.path().to_str().unwrap()]);
+        if is_root() {
+            run("chown", &["-R", "postgres", folder.path().to_str().unwrap()]);
+        }
         // Freed again at once; nobody else is given it so soon.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Self { folder, bin, port, root };
         let at = |name: &str| server.path(name);
-        server.as_postgres("initdb", &["-D", &at("data"), "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
+        server.as_postgres(
+            "initdb",
+            &["-D", &at("data"), "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-U", "postgres"],
+        );
         let options = format!(
             "-c listen_addresses=localhost -p {port} -c fsync=off -k {} -c ssl=on -c ssl_cert_file={} -c ssl_key_file={}",
             server.folder.path().display(),
@@ -48,6 +53,8 @@ impl Server {
                 &host,
                 "-p",
                 &port,
+                "-U",
+                "postgres",
                 "-d",
                 "postgres",
                 "-v",
@@ -77,7 +84,11 @@ impl Server {
 
     fn as_postgres(&self, program: &str, arguments: &[&str]) {
         let program = self.bin.join(program);
-        let mut all = vec!["-u", "postgres", "--", program.to_str().unwrap()];
+        let program = program.to_str().unwrap();
+        if !is_root() {
+            return run(program, arguments);
+        }
+        let mut all = vec!["-u", "postgres", "--", program];
         all.extend(arguments);
         run("runuser", &all);
     }
@@ -88,6 +99,11 @@ impl Drop for Server {
         let data = self.path("data");
         self.as_postgres("pg_ctl", &["-D", &data, "-m", "immediate", "-w", "stop"]);
     }
+}
+
+/// The server refuses to run as root: then it runs as its package's user.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
 fn run(program: &str, arguments: &[&str]) {

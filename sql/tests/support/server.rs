@@ -49,10 +49,15 @@ impl Server {
             run("cp", &["-r", bin.parent().unwrap().to_str().unwrap(), own]);
             Path::new(own).join("bin")
         };
-        run("chown", &["-R", "postgres", folder.path().to_str().unwrap()]);
+        if is_root() {
+            run("chown", &["-R", "postgres", folder.path().to_str().unwrap()]);
+        }
         let server = Self { folder, bin, version };
         let data = server.path("data");
-        server.as_postgres("initdb", &["-D", &data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]);
+        server.as_postgres(
+            "initdb",
+            &["-D", &data, "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-U", "postgres"],
+        );
         let options = format!(
             "-c listen_addresses='' -c fsync=off -c log_statement=all -c log_line_prefix=@@ -k {}",
             server.folder.path().display()
@@ -67,7 +72,7 @@ impl Server {
         let log = self.path("log");
         let before = std::fs::read_to_string(&log).unwrap().len();
         let host = self.folder.path().to_str().unwrap();
-        let mut all = vec!["-h", host, "-d", "postgres"];
+        let mut all = vec!["-h", host, "-U", "postgres", "-d", "postgres"];
         all.extend(arguments);
         self.as_postgres(program, &all);
         let text = std::fs::read_to_string(&log).unwrap();
@@ -87,7 +92,11 @@ impl Server {
     fn as_postgres(&self, program: &str, arguments: &[&str]) {
         let own = self.bin.join(program);
         let program = if own.exists() { own } else { PathBuf::from(program) };
-        let mut all = vec!["-u", "postgres", "--", program.to_str().unwrap()];
+        let program = program.to_str().unwrap();
+        if !is_root() {
+            return run(program, arguments);
+        }
+        let mut all = vec!["-u", "postgres", "--", program];
         all.extend(arguments);
         run("runuser", &all);
     }
@@ -199,6 +208,11 @@ fn installed() -> Vec<(PathBuf, Version)> {
     assert!(!all.is_empty(), "install postgresql-15, or run sql/builtins/servers.sh 15");
     all.sort_by_key(|(_, version)| (*version != Version::V15, *version));
     all
+}
+
+/// The server refuses to run as root: then it runs as its package's user.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
 fn run(program: &str, arguments: &[&str]) {
