@@ -1,6 +1,6 @@
 //! Without the operator agents go on, new agents wait, and everybody else does not notice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chaperone_e2e::{
@@ -59,12 +59,20 @@ async fn no_statement_is_refused_while_the_operator_is_away() -> Result<()> {
 /// The end of every replica, as a crash is.
 async fn kill_all(space: &Space) -> Result<()> {
     let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+    let mut blows = Vec::new();
     for replica in operator::replicas(&space.client).await? {
         let node = outside::node(&replica)?;
         if !hosts.contains_key(&node) {
             hosts.insert(node.clone(), Host::of(space, &replica).await?);
         }
-        hosts.get(&node).context("no host")?.kill(Process::Operator(&replica)).await?;
+        blows.push(hosts.get(&node).context("no host")?.aim(Process::Operator(&replica)).await?);
+    }
+    // Each exec asks a webhook: once one replica is dead, it may be the one that is asked.
+    for blow in &mut blows {
+        blow.strike(Duration::ZERO).await?;
+    }
+    for blow in blows {
+        blow.fallen().await?;
     }
     Ok(())
 }
