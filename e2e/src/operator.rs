@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
@@ -20,6 +20,8 @@ pub const NAMESPACE: &str = "chaperone-system";
 pub const ACCOUNT: &str = "chaperone-operator";
 const LABELS: &str = "app.kubernetes.io/name=chaperone,app.kubernetes.io/component=operator";
 const LEADER: &str = "chaperone.dev/leader";
+/// So many reviews in a row reach every replica, one may say.
+const REVIEWS: usize = 10;
 
 /// Tests that take the operator away wait for each other.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -66,7 +68,7 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Waits until all replicas are Ready and one leads.
+    /// Waits until all replicas are Ready, one leads, and whichever of them the API server asks answers.
     ///
     /// # Errors
     /// When they do not become so.
@@ -74,9 +76,26 @@ impl Installation {
         eventually("all replicas of the operator, and a leader", async || {
             let ready = replicas(&self.client).await?.iter().filter(|pod| is_ready(pod)).count();
             let all = i32::try_from(ready)? >= self.replicas;
-            Ok(when(all && self.leader().await.is_ok()))
+            self.leader().await?;
+            self.admits().await?;
+            Ok(when(all))
         })
         .await
+    }
+
+    /// Reviews reach the replicas: nodes learn of an address a moment after it is Ready, and forget one a
+    /// moment after it is gone.
+    async fn admits(&self) -> Result<()> {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"generateName": "asks-", "annotations": {"chaperone.dev/inject": "true"}},
+            "spec": {"containers": [{"name": "agent", "image": "none"}]},
+        }))?;
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        for _ in 0..REVIEWS {
+            Box::pin(pods.create(&params, &pod)).await?;
+        }
+        Ok(())
     }
 
     /// The replica that leads.
