@@ -18,7 +18,7 @@ use serde_json::json;
 
 /// Transactions in sessions that stay, and new sessions every second.
 const LOAD: &str = "echo 'SELECT count(*) FROM orders;' >/tmp/read.sql
-while [ ! -e /tmp/enough ]; do pgbench -n -c 4 -T 1 -f /tmp/read.sql 2>&1 || exit 1; done";
+while [ ! -e /tmp/enough ]; do pgbench -n -c 4 -R 500 -T 1 -f /tmp/read.sql 2>&1 || exit 1; done";
 
 #[tokio::test]
 async fn no_statement_is_refused_while_the_operator_is_away() -> Result<()> {
