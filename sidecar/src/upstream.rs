@@ -24,8 +24,9 @@ use wire::postgres::write;
 use crate::stream::Stream;
 use tls::{Binding, TlsError, Trust};
 
-/// How long one address may take to answer.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long one address may take to answer, attempt by attempt. The kernel repeats a lost segment by itself; but what
+/// lies between may hold on to a broken idea of a pair of ports, and an attempt from another port is free of it.
+const CONNECT: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(2), Duration::from_secs(4)];
 /// How long TLS may take.
 const TLS: Duration = Duration::from_secs(10);
 /// How many addresses of one name are tried.
@@ -118,16 +119,24 @@ pub async fn secure(mut stream: Stream, upstream: &Upstream) -> Result<Reached, 
 pub(crate) async fn connect(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
     let mut last = UpstreamError::Resolve(None);
     for address in addresses(upstream).await? {
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
+        match connect_to(address).await {
+            Ok(tcp) => {
                 tcp.set_nodelay(true).map_err(UpstreamError::Connect)?;
                 return Ok(tcp);
             }
-            Ok(Err(error)) => last = UpstreamError::Connect(error),
-            Err(_) => last = UpstreamError::Timeout,
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+async fn connect_to(address: SocketAddr) -> Result<TcpStream, UpstreamError> {
+    for patience in CONNECT {
+        if let Ok(answered) = timeout(patience, TcpStream::connect(address)).await {
+            return answered.map_err(UpstreamError::Connect);
+        }
+    }
+    Err(UpstreamError::Timeout)
 }
 
 async fn addresses(upstream: &Upstream) -> Result<Vec<SocketAddr>, UpstreamError> {
